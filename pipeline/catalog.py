@@ -1,0 +1,133 @@
+"""Which score tables belong to a corpus, and their rows joined to the documents shard by shard.
+
+Several stages of one alias may lie side by side (another model, another setting); the one shown is the one the config
+names, else the newest. Score tables are aligned with their document shards, so joining them is laying columns side by
+side: no hash join, and memory of one shard.
+
+    shown = shown_stages(corpus)
+    table = scored_shard(corpus, "part-00000-of-00004", list(shown.values()), ["preselect_score", "tokens"])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.errors import UserError
+from pipeline.ledger import Row
+from pipeline.shards import open_parquet, read_narrow
+from pipeline.workspace import Corpus
+
+HIDDEN = ("text", "messages")
+"""Document columns that the `scored` view leaves out: wide, and never part of a decision by SQL."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One score stage of one corpus, as shown."""
+
+    corpus: Corpus
+    alias: str
+    folder: str
+    record: dict[str, Any]
+
+    @cached_property
+    def rows(self) -> dict[str, Row]:
+        """Latest ledger row of each shard that was tried."""
+        return self.corpus.workspace.rows(self.folder)
+
+    @cached_property
+    def done(self) -> list[str]:
+        """Shards whose scores are there, in order."""
+        return [shard for shard in self.corpus.shards if shard in self.rows and self.rows[shard].done]
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """`id` and the score columns. Raises UserError if no shard is done."""
+        if not self.done:
+            raise UserError(f"score stage {self.alias!r} of corpus {self.corpus.name!r} has no finished shard")
+        with open_parquet(self.corpus.workspace.store, self.file(self.done[0])) as file:
+            return file.schema_arrow
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the score columns, without `id`."""
+        return [name for name in self.schema.names if name != "id"]
+
+    def file(self, shard: str) -> str:
+        """A score shard, relative to the workspace."""
+        return f"{self.folder}/{shard}.parquet"
+
+    def missing(self) -> dict[str, str]:
+        """{shard: why} of the corpus's shards without these scores."""
+        lost = {}
+        for shard in self.corpus.shards:
+            row = self.rows.get(shard)
+            if row is None:
+                lost[shard] = "not scored"
+            elif not row.done:
+                lost[shard] = f"failed: {row.error}"
+        return lost
+
+
+def shown_stages(corpus: Corpus, named: Collection[str] = ()) -> dict[str, Scores]:
+    """{alias: Scores}: stages whose folder is in `named`, else the newest of each alias that fits the corpus."""
+    shown: dict[str, Scores] = {}
+    pinned: set[str] = set()
+    for folder, record in corpus.score_stages().items():  # oldest first
+        alias = record["name"]
+        if record["fields"].get("corpus") != corpus.hash or (alias in pinned and folder not in named):
+            continue
+        if folder in named:
+            pinned.add(alias)
+        shown[alias] = Scores(corpus, alias, folder, record)
+    return shown
+
+
+def document_schema(corpus: Corpus) -> pa.Schema:
+    """All columns of a corpus's documents. Raises UserError if no shard is done."""
+    for shard in corpus.shards:
+        if shard in corpus.done:
+            with open_parquet(corpus.workspace.store, corpus.file(shard)) as file:
+                return file.schema_arrow
+    raise UserError(f"corpus {corpus.name!r} has no finished shard; `tamis status` says why")
+
+
+def column_owners(corpus: Corpus, stages: Iterable[Scores]) -> dict[str, Scores | None]:
+    """{column of `scored`: the stage it comes from, None for the documents}. The first owner of a name keeps it."""
+    owners: dict[str, Scores | None] = {n: None for n in document_schema(corpus).names if n not in HIDDEN}
+    for stage in stages:
+        if stage.done:
+            for name in stage.columns:
+                owners.setdefault(name, stage)
+    return owners
+
+
+def scored_shard(corpus: Corpus, shard: str, owners: Mapping[str, Scores | None], columns: Iterable[str]) -> pa.Table:
+    """`id` and the named columns of `scored` for one shard, rows in document order.
+
+    A column whose stage lacks the shard is all null. Raises ValueError if a score table is not aligned with its documents.
+    """
+    store = corpus.workspace.store
+    wanted = [name for name in dict.fromkeys(columns) if name != "id"]
+    own = [name for name in wanted if owners[name] is None]
+    documents = read_narrow(store, corpus.file(shard), ["id", *own])
+    ids = documents.column("id")
+    arrays = {"id": ids} | {name: documents.column(name) for name in own}
+    for stage in {owner.folder: owner for name in wanted if (owner := owners[name]) is not None}.values():
+        names = [name for name in wanted if owners[name] is stage or owners[name] == stage]
+        if shard not in stage.done:
+            arrays |= {name: pa.nulls(len(ids), stage.schema.field(name).type) for name in names}
+            continue
+        scores = read_narrow(store, stage.file(shard), ["id", *names])
+        if not scores.column("id").equals(ids):
+            raise ValueError(
+                f"{store.shown(stage.file(shard))} does not have the ids of {corpus.file(shard)}: it was changed "
+                f"after it was written; remove it and score again"
+            )
+        arrays |= {name: scores.column(name) for name in names}
+    return pa.table({name: arrays[name] for name in ["id", *wanted]})

@@ -1,0 +1,33 @@
+"""What can go wrong, as the user sees it.
+
+    TamisError
+      UserError     the input is wrong: one line that says what, where, what was expected and how to mend it (exit 2)
+      WorkspaceBusy another run holds the workspace (exit 2)
+      ShardsFailed  some shards failed, the others are done (exit 1)
+
+Scorers raise plain ValueError for wrong settings or damaged model files; the command line shows it like a UserError.
+"""
+
+from __future__ import annotations
+
+
+class TamisError(Exception):
+    """Base of the errors that Tamis raises on purpose."""
+
+
+class UserError(TamisError, ValueError):
+    """The user's input is wrong."""
+
+
+class WorkspaceBusy(UserError):
+    """Another run holds the workspace."""
+
+
+class ShardsFailed(TamisError):
+    """Some shards of a stage failed; the ledger holds their errors."""
+
+    def __init__(self, stage: str, failed: dict[str, str], total: int):
+        self.stage, self.failed, self.total = stage, failed, total
+        shown = "; ".join(f"{shard}: {error}" for shard, error in sorted(failed.items())[:5])
+        more = f" (and {len(failed) - 5} more)" if len(failed) > 5 else ""
+        super().__init__(f"{stage}: {len(failed)} of {total} shards failed: {shown}{more}")

@@ -1,0 +1,291 @@
+"""HOW stages run: one Dask task per shard, results as ledger rows, a failed shard as data.
+
+A stage hands over jobs and a function that does one job and returns what it counted, per output. The function runs
+in a worker: what is transient is retried, every other error is caught, and the ledger row is written after the file
+the row speaks of. The main process keeps a window of tasks in flight, shows progress, and records the shards whose
+worker died.
+
+    with Pool(Compute(workers=4), workspace) as pool:
+        rows = pool.run(jobs, score_shard, "score web")
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import errno
+import os
+import socket
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pipeline import ledger
+from pipeline.ledger import Row
+from pipeline.progress import Progress
+from pipeline.stage import version
+from pipeline.workspace import Workspace
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+RETRIES = 3
+"""Further tries of a shard after a transient error."""
+WINDOW_PER_THREAD = 8
+"""Tasks submitted ahead per worker thread: enough to keep it busy, few enough that the scheduler stays small."""
+
+TRANSIENT_ERRNO = {
+    errno.EAGAIN,
+    errno.EBUSY,
+    errno.EINTR,
+    errno.EIO,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+    errno.ECONNRESET,
+    errno.ECONNREFUSED,
+    errno.EPIPE,
+}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how wide a stage runs. Never part of a stage's hash."""
+
+    workers: int | None = None
+    """processes of the local cluster; None: one per core"""
+    scheduler: str | None = None
+    """address of a cluster that exists, tcp://host:8786; None: a local cluster made for the run"""
+    memory: str | None = None
+    """memory limit of each local worker, such as '2GB'; None: an equal share of the machine's"""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What one job did to one output."""
+
+    rows_in: int = 0
+    rows_out: int = 0
+    rejected: int = 0
+    bytes_in: int = 0
+    size: int = 0
+    digest: str | None = None
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    """source, rows_in, rows_out, rejected"""
+    reasons: list[dict[str, Any]] = field(default_factory=list)
+    """reason, rows"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One shard's worth of work. `outputs` are (stage folder, attempt): one ledger row each."""
+
+    workspace: Workspace
+    shard: str
+    outputs: tuple[tuple[str, int], ...]
+    task: Any
+    """what the function needs to know; pickled to the worker"""
+
+
+Work = Callable[[Job], "dict[str, Counts | Exception]"]
+"""Does a job; returns what came of each output folder. An exception that is returned or raised fails that output."""
+
+
+def jobs_to_do(rows: dict[str, Row], shards: Sequence[str]) -> list[tuple[str, int]]:
+    """(shard, next attempt) of the shards that are not done."""
+    todo = []
+    for shard in shards:
+        row = rows.get(shard)
+        if row is None or not row.done:
+            todo.append((shard, 1 if row is None else row.attempt + 1))
+    return todo
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same work may succeed a moment later: network and server trouble, never bad data."""
+    if isinstance(error, (ConnectionError, TimeoutError)):
+        return True
+    if isinstance(error, OSError):
+        # Object stores report throttling and 5xx as an OSError with EIO or without a number.
+        named = isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError))
+        return not named and (error.errno is None or error.errno in TRANSIENT_ERRNO)
+    return False
+
+
+def attempt(work: Work, job: Job) -> list[Row]:
+    """Do one job in a worker and record it. Never raises for what the job did wrong."""
+    _single_threaded_arrow()
+    begun = time.time()
+    outcomes: dict[str, Counts | Exception] = {}
+    for trial in range(RETRIES + 1):
+        try:
+            outcomes = work(job)
+            failures = [o for o in outcomes.values() if isinstance(o, Exception)]
+        except Exception as error:
+            outcomes = {folder: error for folder, _ in job.outputs}
+            failures = [error]
+        if not any(is_transient(error) for error in failures) or trial == RETRIES:
+            break
+        time.sleep(min(2**trial, 30))
+    about: dict[str, Any] = {
+        "shard": job.shard,
+        "seconds": time.time() - begun,
+        "started": datetime.datetime.fromtimestamp(begun, datetime.UTC).isoformat(timespec="milliseconds"),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "version": version(),
+    }
+    rows = []
+    for folder, number in job.outputs:
+        outcome = outcomes[folder]
+        if isinstance(outcome, Exception):
+            row = Row(stage=folder, attempt=number, status="failed", error=explained(outcome), **about)
+        else:
+            row = Row(stage=folder, attempt=number, status="done", **vars(outcome), **about)
+        ledger.write(job.workspace.store, row)
+        rows.append(row)
+    return rows
+
+
+def explained(error: BaseException) -> str:
+    """One line about an error: its own text where it is one of ours, type and place where it is not."""
+    text = " ".join(str(error).split())[:2000]
+    if isinstance(error, (ValueError, OSError, MemoryError)):
+        return text or type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" (at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {text}{place}"
+
+
+def _single_threaded_arrow() -> None:
+    """A worker is one core: Arrow's own threads would only fight with the neighbours'."""
+    import pyarrow as pa
+
+    if pa.cpu_count() != 1:
+        pa.set_cpu_count(1)
+
+
+class Pool:
+    """The cluster of a run: made when the first task needs it, kept for the stages after, closed at the end."""
+
+    def __init__(self, compute: Compute, workspace: Workspace):
+        self.compute = compute
+        self.workspace = workspace
+        self._stack = contextlib.ExitStack()
+        self._client: Client | None = None
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    @property
+    def client(self) -> Client:
+        """The Dask client."""
+        if self._client is None:
+            self._client = self._stack.enter_context(_client(self.compute, self.workspace))
+        return self._client
+
+    def map(self, function: Callable[[T], Any], items: Sequence[T]) -> Iterator[tuple[T, Any]]:
+        """(item, result or exception) as they complete, a window in flight at a time. Order is not promised."""
+        if not items:
+            return
+        from distributed import as_completed
+
+        client = self.client
+        threads = sum(client.nthreads().values()) or 1
+        waiting = iter(items)
+        flying: dict[Any, T] = {}
+
+        def submit(count: int) -> list[Any]:
+            made = []
+            for item, _ in zip(waiting, range(count), strict=False):
+                future = client.submit(function, item, pure=False)
+                flying[future] = item
+                made.append(future)
+            return made
+
+        completed = as_completed(submit(max(threads * WINDOW_PER_THREAD, 16)), loop=client.loop)
+        for future in completed:
+            error = future.exception()
+            item = flying.pop(future)
+            yield item, (error if error is not None else future.result())
+            future.release()
+            for more in submit(1):
+                completed.add(more)
+
+    def run(self, jobs: Sequence[Job], work: Work, label: str, unit: str = "shards") -> list[Row]:
+        """Do all jobs; their ledger rows, failed ones included. Afterwards the ledger is compacted."""
+        rows: list[Row] = []
+        with Progress(label, len(jobs), unit) as progress:
+            for job, result in self.map(_Attempt(work), jobs):
+                if isinstance(result, BaseException):
+                    result = self._lost(job, result)
+                rows += result
+                progress.advance(result)
+        for folder in sorted({folder for job in jobs for folder, _ in job.outputs}):
+            ledger.compact(self.workspace.store, folder)
+        return rows
+
+    def _lost(self, job: Job, error: BaseException) -> list[Row]:
+        """Rows for a job whose worker died: nobody else writes them."""
+        from distributed import KilledWorker
+
+        text = explained(error)
+        if isinstance(error, KilledWorker):
+            text = (
+                "its worker died each time it was tried (out of memory, or killed); "
+                "try fewer --workers or a larger --memory"
+            )
+        template = Row(stage="", shard=job.shard, attempt=0, status="failed", error=text, version=version())
+        rows = [replace(template, stage=folder, attempt=number) for folder, number in job.outputs]
+        for row in rows:
+            ledger.write(self.workspace.store, row)
+        return rows
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """`attempt` bound to its function, in a form that pickles."""
+
+    work: Work
+
+    def __call__(self, job: Job) -> list[Row]:
+        return attempt(self.work, job)
+
+
+@contextlib.contextmanager
+def _client(compute: Compute, workspace: Workspace) -> Iterator[Client]:
+    import dask
+    from distributed import Client, LocalCluster
+
+    if compute.scheduler:
+        with Client(compute.scheduler, timeout="30s", set_as_default=False) as client:
+            yield client
+        return
+    processes = workspace.store.is_shared_between_processes
+    config = {
+        "distributed.scheduler.allowed-failures": 2,
+        "distributed.comm.timeouts.connect": "60s",
+        # A worker that swaps text in and out helps nobody: tasks return ledger rows, not data.
+        "distributed.worker.memory.target": False,
+        "distributed.worker.memory.spill": False,
+        "distributed.worker.memory.pause": False,
+    }
+    with (
+        dask.config.set(config),
+        LocalCluster(
+            n_workers=compute.workers or os.cpu_count() or 1,
+            threads_per_worker=1,
+            processes=processes,
+            memory_limit=compute.memory or "auto",
+            dashboard_address=None,
+            silence_logs=50,
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client

@@ -1,0 +1,139 @@
+"""The ledger: one row per shard and attempt of a stage. The row is the completion marker, the statistics and the audit.
+
+An attempt is one small immutable JSON file, written after the file it speaks of; at the end of a stage the main process
+gathers them into one Parquet segment (published before the originals are removed), so that a stage of ten thousand
+shards is one read. Readers take the union of both, by shard and attempt; the latest attempt of a shard counts.
+
+    ledger/<folder of the stage>/part-00003-of-00064.2.json
+    ledger/<folder of the stage>/segment-9f8e7d6c5b4a3f2e.parquet
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from pipeline.storage import Store
+
+SOURCE_COUNTS = pa.list_(
+    pa.struct(
+        [
+            ("source", pa.string()),
+            ("rows_in", pa.int64()),
+            ("rows_out", pa.int64()),
+            ("rejected", pa.int64()),
+        ]
+    )
+)
+
+SCHEMA = pa.schema(
+    [
+        ("stage", pa.string()),
+        ("shard", pa.string()),
+        ("attempt", pa.int32()),
+        ("status", pa.string()),
+        ("error", pa.string()),
+        ("rows_in", pa.int64()),
+        ("rows_out", pa.int64()),
+        ("rejected", pa.int64()),
+        ("bytes_in", pa.int64()),
+        ("size", pa.int64()),
+        ("digest", pa.string()),
+        ("seconds", pa.float64()),
+        ("started", pa.string()),
+        ("host", pa.string()),
+        ("pid", pa.int64()),
+        ("sources", SOURCE_COUNTS),
+        ("reasons", pa.list_(pa.struct([("reason", pa.string()), ("rows", pa.int64())]))),
+        ("version", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One attempt at one shard. `bytes_in`: UTF-8 bytes of text read; `size`, `digest`: of the file written."""
+
+    stage: str
+    shard: str
+    attempt: int
+    status: str
+    """'done' or 'failed'"""
+    error: str | None = None
+    rows_in: int = 0
+    rows_out: int = 0
+    rejected: int = 0
+    bytes_in: int = 0
+    size: int = 0
+    digest: str | None = None
+    """xxh3-128 of the file, in hex"""
+    seconds: float = 0.0
+    started: str = ""
+    host: str = ""
+    pid: int = 0
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    reasons: list[dict[str, Any]] = field(default_factory=list)
+    version: str = ""
+
+    @property
+    def done(self) -> bool:
+        """Whether the shard's file is there and whole."""
+        return self.status == "done"
+
+
+def folder(stage: str) -> str:
+    """Where the rows of a stage lie."""
+    return f"ledger/{stage}"
+
+
+def write(store: Store, row: Row) -> None:
+    """Record one attempt. Rows are conserved, or it is a bug: the run fails rather than lose documents in silence."""
+    if row.done and row.rows_in != row.rows_out + row.rejected:
+        raise AssertionError(
+            f"{row.stage}/{row.shard}: {row.rows_in} rows in, {row.rows_out} out and {row.rejected} rejected"
+        )
+    store.write_bytes(f"{folder(row.stage)}/{row.shard}.{row.attempt}.json", orjson.dumps(dataclasses.asdict(row)))
+
+
+def read(store: Store, stage: str) -> list[Row]:
+    """All attempts of a stage, by shard and attempt."""
+    rows: dict[tuple[str, int], Row] = {}
+    names = store.sizes(folder(stage))
+    for name in names:
+        if name.startswith("segment-"):
+            table = pq.read_table(store.open(f"{folder(stage)}/{name}"))
+            for values in table.to_pylist():
+                rows[values["shard"], values["attempt"]] = Row(**values)
+    attempts = [n for n in names if n.endswith(".json")]
+    with ThreadPoolExecutor(1 if store.is_local else 16) as pool:
+        for data in pool.map(lambda name: store.read_bytes(f"{folder(stage)}/{name}"), attempts):
+            row = Row(**orjson.loads(data))
+            rows[row.shard, row.attempt] = row
+    return [rows[key] for key in sorted(rows)]
+
+
+def latest(rows: list[Row]) -> dict[str, Row]:
+    """The row that counts of each shard: its last attempt."""
+    return {row.shard: row for row in rows}
+
+
+def compact(store: Store, stage: str) -> None:
+    """Gather the attempts of a stage into one segment. For the holder of the workspace's lock."""
+    names = store.sizes(folder(stage))
+    if not any(name.endswith(".json") for name in names):
+        return
+    rows = [dataclasses.asdict(row) for row in read(store, stage)]
+    table = pa.Table.from_pylist(rows, SCHEMA)
+    kept = f"segment-{xxhash.xxh3_64_hexdigest(orjson.dumps(rows))}.parquet"
+    with store.writing(f"{folder(stage)}/{kept}") as path:
+        pq.write_table(table, path, compression="zstd")
+    for name in names:
+        if name != kept:
+            store.remove(f"{folder(stage)}/{name}")

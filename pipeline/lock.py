@@ -1,0 +1,151 @@
+"""One run at a time: a lock file in the workspace that names its holder and goes stale when the holder is gone.
+
+The holder renews the file every few seconds. A lock whose process is dead (same host) or which has not been renewed for
+STALE_SECONDS (another host) is taken over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from pipeline.errors import WorkspaceBusy
+from pipeline.storage import Store
+
+LOCK = "lock.json"
+RENEW_SECONDS = 10
+STALE_SECONDS = 60
+
+
+@contextlib.contextmanager
+def held(store: Store) -> Iterator[None]:
+    """Hold the workspace for the block. Raises WorkspaceBusy naming host and pid of the holder."""
+    mine = {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "process_started": _started(os.getpid()),
+        "token": secrets.token_hex(8),
+    }
+    _acquire(store, mine)
+    stop = threading.Event()
+    thread = threading.Thread(target=_renew, args=(store, mine, stop), daemon=True, name="tamis-lock")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        holder = _holder(store)
+        if holder is not None and holder["token"] == mine["token"]:
+            store.remove(LOCK)
+
+
+def _acquire(store: Store, mine: dict[str, Any]) -> None:
+    for _ in range(10):
+        holder = _holder(store)
+        if holder is None:
+            if _create(store, mine):
+                return
+            continue
+        if not _stale(holder):
+            raise WorkspaceBusy(
+                f"{store.url} is in use by pid {holder['pid']} on {holder['host']}; wait for it to end "
+                f"(a lock that is not renewed for {STALE_SECONDS} s expires by itself)"
+            )
+        _take_away(store, holder)
+    raise WorkspaceBusy(f"{store.url}: several runs are starting at once; try again")
+
+
+def _create(store: Store, mine: dict[str, Any]) -> bool:
+    data = orjson.dumps(mine | {"renewed": time.time()})
+    if store.is_local:
+        os.makedirs(store.path(""), exist_ok=True)
+        # A finished file under its final name or none at all: link() fails if the name is taken.
+        with contextlib.suppress(FileExistsError):
+            temporary = store.path(f".tmp-lock-{mine['token']}")
+            with open(temporary, "wb") as file:
+                file.write(data)
+            try:
+                os.link(temporary, store.path(LOCK))
+                return True
+            finally:
+                os.unlink(temporary)
+        return False
+    # fsspec has no create-if-absent for every store: the last writer wins, so look again after a moment.
+    store.write_bytes(LOCK, data)
+    if store.is_shared_between_processes:
+        time.sleep(1)
+    holder = _holder(store)
+    return holder is not None and holder["token"] == mine["token"]
+
+
+def _take_away(store: Store, stale: dict[str, Any]) -> None:
+    """Remove a stale lock. A rename tells which of two runs got it, and whether it was still the stale one."""
+    if not store.is_local:
+        store.remove(LOCK)
+        return
+    aside = store.path(f".tmp-lock-{secrets.token_hex(8)}")
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(store.path(LOCK), aside)
+        with open(aside, "rb") as file:
+            taken = _parsed(file.read())
+        if taken["token"] != stale["token"]:
+            with contextlib.suppress(FileExistsError):
+                os.link(aside, store.path(LOCK))
+        os.unlink(aside)
+
+
+def _holder(store: Store) -> dict[str, Any] | None:
+    try:
+        return _parsed(store.read_bytes(LOCK))
+    except FileNotFoundError:
+        return None
+
+
+def _parsed(data: bytes) -> dict[str, Any]:
+    try:
+        holder = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        holder = {}
+    empty = {"host": "an unknown host", "pid": 0, "process_started": "", "token": "", "renewed": 0.0}
+    return empty | holder if isinstance(holder, dict) else empty
+
+
+def _stale(holder: dict[str, Any]) -> bool:
+    if holder["host"] == socket.gethostname():
+        return _started(holder["pid"]) != holder["process_started"]
+    return time.time() - holder["renewed"] > STALE_SECONDS
+
+
+def _started(pid: int) -> str:
+    """Start time of a process of this machine, '' if there is none: a pid alone may have been given out again."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return "" if os.path.isdir("/proc/self") else _alive(pid)
+    return "" if fields[0] == "Z" else fields[19]
+
+
+def _alive(pid: int) -> str:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return ""
+    return "alive"
+
+
+def _renew(store: Store, mine: dict[str, Any], stop: threading.Event) -> None:
+    while not stop.wait(RENEW_SECONDS):
+        with contextlib.suppress(OSError):  # a moment without the store is no reason to end a run of days
+            holder = _holder(store)
+            if holder is not None and holder["token"] == mine["token"]:
+                store.write_bytes(LOCK, orjson.dumps(mine | {"renewed": time.time()}))

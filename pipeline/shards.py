@@ -1,0 +1,143 @@
+"""Parquet files of documents and of scores: the same rows give the same bytes, however they arrive.
+
+Documents: zstd, page index, row groups bounded by bytes of text, no dictionary and no statistics on `text`.
+Scores and other narrow tables: `id` first, row groups of NARROW_ROWS rows. Equality of bytes holds for one pyarrow
+version (it writes its own into the file).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from pipeline.storage import Store
+
+GROUP_BYTES = 64 << 20
+"""Text in one row group of documents: what a reader holds at once."""
+NARROW_ROWS = 122_880
+"""Rows in one row group of a narrow table: DuckDB's own unit of parallel work."""
+BATCH_BYTES = 8 << 20
+"""Text that a scorer sees at once: thousands of documents, yet its scratch stays small."""
+
+
+class DocumentWriter:
+    """Write one shard of documents. Row groups are cut by the rows alone, not by the tables they came in."""
+
+    def __init__(self, path: str, schema: pa.Schema):
+        self.schema = schema
+        self.num_rows = 0
+        self.num_bytes = 0
+        self._waiting: list[pa.Table] = []
+        self._waiting_bytes = 0
+        light = [name for name in schema.names if name != "text"]
+        self._writer = pq.ParquetWriter(
+            path,
+            schema,
+            compression="zstd",
+            use_dictionary=light,
+            write_statistics=light,
+            write_page_index=True,
+            store_schema=True,
+        )
+
+    def write(self, table: pa.Table) -> None:
+        """Add rows; `table` has exactly the writer's schema."""
+        lengths = _lengths(table.column("text"))
+        start = 0
+        ends = np.cumsum(lengths)
+        while True:
+            # A group ends with the row that reaches GROUP_BYTES.
+            before = int(ends[start - 1]) if start else 0
+            stop = int(np.searchsorted(ends, before + GROUP_BYTES - self._waiting_bytes)) + 1
+            if stop > table.num_rows:
+                break
+            self._waiting.append(table.slice(start, stop - start))
+            self._flush()
+            start = stop
+        if start < table.num_rows:
+            self._waiting.append(table.slice(start))
+            self._waiting_bytes += int(ends[-1]) - (int(ends[start - 1]) if start else 0)
+        self.num_rows += table.num_rows
+        self.num_bytes += int(ends[-1]) if len(ends) else 0
+
+    def _flush(self) -> None:
+        group = pa.concat_tables(self._waiting).combine_chunks()
+        self._writer.write_table(group, row_group_size=max(group.num_rows, 1))
+        self._waiting, self._waiting_bytes = [], 0
+
+    def close(self) -> None:
+        """Write what waits and the footer."""
+        if self._waiting:
+            self._flush()
+        self._writer.close()
+
+
+def write_narrow(path: str, table: pa.Table) -> None:
+    """Write a table without text."""
+    pq.write_table(
+        table.combine_chunks(),
+        path,
+        compression="zstd",
+        row_group_size=NARROW_ROWS,
+        write_page_index=True,
+    )
+
+
+def open_parquet(store: Store, name: str) -> pq.ParquetFile:
+    """A Parquet file of the workspace. Raises ValueError naming the file if it is damaged."""
+    try:
+        return pq.ParquetFile(store.open(name), memory_map=store.is_local, pre_buffer=not store.is_local)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{store.shown(name)} is not a whole Parquet file ({error})") from None
+
+
+def batches(store: Store, name: str, columns: list[str]) -> Iterator[pa.Table]:
+    """The rows of a document shard in order, about BATCH_BYTES of text at a time."""
+    with open_parquet(store, name) as file:
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group, columns=columns, use_threads=False)
+            ends = np.cumsum(_lengths(table.column("text"))) if "text" in columns else np.zeros(table.num_rows)
+            start = 0
+            while start < table.num_rows:
+                before = int(ends[start - 1]) if start else 0
+                stop = int(np.searchsorted(ends, before + BATCH_BYTES)) + 1
+                yield table.slice(start, stop - start)
+                start = stop
+
+
+def read_narrow(store: Store, name: str, columns: list[str] | None = None) -> pa.Table:
+    """A whole narrow table, in order."""
+    with open_parquet(store, name) as file:
+        return file.read(columns=columns, use_threads=False)
+
+
+def digest(path: str) -> str:
+    """xxh3-128 of a local file, in hex."""
+    state = xxhash.xxh3_128()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            state.update(block)
+    return state.hexdigest()
+
+
+def file_facts(path: str) -> dict[str, Any]:
+    """Size and digest of a finished local file, as the ledger records them."""
+    import os
+
+    return {"size": os.path.getsize(path), "digest": digest(path)}
+
+
+def _lengths(text: pa.ChunkedArray) -> np.ndarray:
+    """Bytes of each document, int64."""
+    parts = []
+    for chunk in text.chunks:
+        width = np.int64 if pa.types.is_large_string(chunk.type) else np.int32
+        if len(chunk):
+            offsets = np.frombuffer(chunk.buffers()[1], width, len(chunk) + 1, chunk.offset * width().itemsize)
+            parts.append(np.diff(offsets).astype(np.int64))
+    return np.concatenate(parts) if parts else np.zeros(0, np.int64)

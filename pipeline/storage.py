@@ -1,0 +1,165 @@
+"""Files in a folder or under any fsspec URL, written so that nothing half-written is ever visible.
+
+A local file is written under a temporary name in its own folder, synced, and renamed. On an object store the file is
+finished on the local disk first and uploaded in one piece: fsspec's buffered writers would publish the part
+written before an error when they are closed.
+
+    store = Store("s3://bucket/prefix")
+    store.write_bytes("a/b.json", b"{}")
+    with store.writing("a/part.parquet") as path:   # a local path to fill
+        pq.write_table(table, path)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+TEMPORARY = ".tmp-"
+"""Prefix of unfinished local files; readers and listings pass over it."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of files: a local path or an fsspec URL. Cheap to pickle; the connection is made on first use."""
+
+    url: str
+
+    @cached_property
+    def _opened(self) -> tuple[Any, str]:
+        fs, root = fsspec.core.url_to_fs(self.url)
+        return fs, root.rstrip("/")
+
+    def __getstate__(self) -> dict[str, str]:
+        return {"url": self.url}  # the connection stays behind: another process makes its own
+
+    @property
+    def fs(self) -> Any:
+        """The fsspec filesystem."""
+        return self._opened[0]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether files are plain files of this machine."""
+        return isinstance(self.fs, LocalFileSystem)
+
+    @property
+    def is_shared_between_processes(self) -> bool:
+        """False for memory://, which only threads of one process see."""
+        return "memory" not in (self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,))
+
+    def path(self, name: str) -> str:
+        """The full path of a file, as the filesystem names it. Names never leave the folder."""
+        assert not name.startswith("/"), name
+        assert ".." not in name.split("/"), name
+        return f"{self._opened[1]}/{name}" if name else self._opened[1]
+
+    def shown(self, name: str) -> str:
+        """The path as a person would type it."""
+        return self.path(name) if self.is_local else f"{self.url.rstrip('/')}/{name}"
+
+    def exists(self, name: str) -> bool:
+        """Whether a file or folder is there."""
+        return self.fs.exists(self.path(name))
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """{file name: bytes} of the files directly in a folder; empty if there is no such folder."""
+        if self.is_local:
+            try:
+                with os.scandir(self.path(folder)) as entries:
+                    return {
+                        e.name: e.stat().st_size for e in entries if e.is_file() and not e.name.startswith(TEMPORARY)
+                    }
+            except FileNotFoundError:
+                return {}
+        return {Path(i["name"]).name: i["size"] for i in self._listing(folder) if i["type"] == "file"}
+
+    def folders(self, folder: str) -> list[str]:
+        """Sorted names of the folders directly in a folder."""
+        return sorted(Path(i["name"]).name for i in self._listing(folder) if i["type"] == "directory")
+
+    def _listing(self, folder: str) -> list[dict[str, Any]]:
+        self.fs.invalidate_cache()
+        try:
+            found = self.fs.ls(self.path(folder), detail=True)
+        except FileNotFoundError:
+            return []
+        here = self.path(folder).strip("/")
+        return [i for i in found if i["name"].strip("/") != here and not Path(i["name"]).name.startswith(TEMPORARY)]
+
+    def read_bytes(self, name: str) -> bytes:
+        """The whole file. Raises FileNotFoundError."""
+        return self.fs.cat_file(self.path(name))
+
+    def open(self, name: str) -> Any:
+        """Something pyarrow and DuckDB read from: a path where files are local, an open binary file elsewhere."""
+        return self.path(name) if self.is_local else self.fs.open(self.path(name), "rb")
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Write a file, whole or not at all."""
+        with self.writing(name) as path:
+            Path(path).write_bytes(data)
+
+    @contextlib.contextmanager
+    def writing(self, name: str) -> Iterator[str]:
+        """A local path to fill; published as `name` when the block ends well, removed when it does not."""
+        target = self.path(name)
+        folder, base = target.rsplit("/", 1)
+        if self.is_local:
+            os.makedirs(folder, exist_ok=True)
+            path = f"{folder}/{TEMPORARY}{secrets.token_hex(6)}-{base}"
+        else:
+            descriptor, path = tempfile.mkstemp(prefix="tamis-", suffix=f"-{base}")
+            os.close(descriptor)
+        try:
+            yield path
+            if self.is_local:
+                publish(path, target)
+            else:
+                self.fs.put_file(path, target)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+    def move(self, name: str, to: str) -> None:
+        """Publish a finished file under another name."""
+        if self.is_local:
+            os.makedirs(os.path.dirname(self.path(to)), exist_ok=True)
+            publish(self.path(name), self.path(to))
+        else:
+            self.fs.mv(self.path(name), self.path(to))
+
+    def remove(self, name: str) -> None:
+        """Remove a file or a folder with all that is in it; it is no error if it is gone."""
+        with contextlib.suppress(FileNotFoundError):
+            self.fs.rm(self.path(name), recursive=True)
+
+    def sweep(self, folder: str) -> None:
+        """Remove what killed runs left unfinished in a folder. Only for the holder of the workspace's lock."""
+        if self.is_local and os.path.isdir(self.path(folder)):
+            for entry in os.scandir(self.path(folder)):
+                if entry.name.startswith(TEMPORARY):
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(entry.path)
+
+
+def publish(path: str, target: str) -> None:
+    """Sync a finished local file and rename it; the folder is synced too, so that the name survives a power cut."""
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(path, target)
+    descriptor = os.open(os.path.dirname(target), os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
