@@ -94,14 +94,25 @@ Work = Callable[[Job], "dict[str, Counts | Exception]"]
 """Does a job; returns what came of each output folder. An exception that is returned or raised fails that output."""
 
 
-def jobs_to_do(rows: dict[str, Row], shards: Sequence[str]) -> list[tuple[str, int]]:
-    """(shard, next attempt) of the shards that are not done."""
+def jobs_to_do(
+    rows: dict[str, Row], shards: Sequence[str], sizes: dict[str, int] | None = None
+) -> list[tuple[str, int]]:
+    """(shard, next attempt) of the shards that are not done.
+
+    sizes: {file name: bytes} as listed; a shard whose file is gone or has another size is to be done again.
+    """
     todo = []
     for shard in shards:
         row = rows.get(shard)
-        if row is None or not row.done:
+        whole = sizes is None or (row is not None and sizes.get(f"{shard}.parquet") == row.size)
+        if row is None or not row.done or not whole:
             todo.append((shard, 1 if row is None else row.attempt + 1))
     return todo
+
+
+def pending(workspace: Workspace, folder: str, shards: Sequence[str]) -> list[tuple[str, int]]:
+    """(shard, next attempt) of a stage's shards that are not done or whose files are gone or cut short."""
+    return jobs_to_do(workspace.rows(folder), shards, workspace.store.sizes(folder))
 
 
 def is_transient(error: BaseException) -> bool:

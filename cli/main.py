@@ -1,0 +1,102 @@
+"""Entry point of `tamis`: registers the commands and turns errors into one clear line and an exit code.
+
+Exit codes: 0 done, 1 some shards failed, 2 the input is wrong, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Any
+
+import click
+import typer
+
+from cli import export, import_scores, ingest, plan, preselect, prune, run, score, select, sql, stats, status
+
+app = typer.Typer(
+    name="tamis",
+    help="Curate and select training text for language models: score, look with SQL, cut to an exact budget, export.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RUNS, PARTS, LOOKS, KEEPS = "Whole runs", "Steps", "Look", "Housekeeping"
+app.command("run", rich_help_panel=RUNS)(run.run)
+app.command("plan", rich_help_panel=RUNS)(plan.plan)
+app.command("validate", rich_help_panel=RUNS)(plan.validate)
+app.command("ingest", rich_help_panel=PARTS)(ingest.ingest)
+app.command("score", rich_help_panel=PARTS)(score.score)
+app.command("import-scores", rich_help_panel=PARTS)(import_scores.import_scores)
+app.add_typer(preselect.app, name="preselect", rich_help_panel=PARTS)
+app.command("select", rich_help_panel=PARTS)(select.select)
+app.command("export", rich_help_panel=PARTS)(export.export)
+app.command("sql", rich_help_panel=LOOKS)(sql.sql)
+app.command("stats", rich_help_panel=LOOKS)(stats.stats)
+app.command("status", rich_help_panel=LOOKS)(status.status)
+app.command("prune", rich_help_panel=KEEPS)(prune.prune)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from pipeline.stage import version
+
+        typer.echo(f"tamis {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command line and exit with its code."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app(args=arguments, standalone_mode=False)
+    except click.exceptions.Exit as ended:
+        sys.exit(ended.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        sys.exit(_say("interrupted; run the same command again to go on where it stopped", 130))
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): no error, and nothing more to flush to it.
+        sys.stdout = None  # type: ignore[assignment]
+        sys.exit(0)
+    except Exception as error:
+        code = _exit_code(error)
+        if code is None:
+            raise
+        sys.exit(_say(str(error) or type(error).__name__, code))
+    sys.exit(0)
+
+
+def _exit_code(error: Exception) -> int | None:
+    """2 for what the user can mend, 1 for failed shards, None for a bug, which keeps its traceback."""
+    from pipeline.errors import ShardsFailed
+
+    if isinstance(error, ShardsFailed):
+        return 1
+    if isinstance(error, (ValueError, OSError)):
+        return 2
+    return None
+
+
+def _say(message: str, code: int) -> int:
+    print(f"tamis: {message}", file=sys.stderr)
+    return code
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

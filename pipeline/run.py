@@ -1,0 +1,203 @@
+"""A config, step by step: what each step would make (`plan`), and making it (`run`).
+
+config = load("configs/demo/demo.yaml")
+for step in plan(config, workspace):
+    print(step)
+run(config, workspace, pool)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.classifier import MODEL, classifier_stage, model_file, train_classifier
+from pipeline.config import Config, ConfiguredScore
+from pipeline.errors import ShardsFailed
+from pipeline.execute import Pool, jobs_to_do
+from pipeline.export import export, export_stage
+from pipeline.ingest import ingest, ingest_stage
+from pipeline.score import ScoreSpec, score, score_stage
+from pipeline.select import select, select_stage
+from pipeline.stage import Stage, differences, saved
+from pipeline.workspace import Workspace
+
+DONE, TODO, STALE, WAITS = "done", "to do", "stale", "waits"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What would happen to one step.
+
+    state: done, to do, stale (made before, from something that has changed since) or waits (for an earlier step).
+    why: the fields that changed, the shards that failed, or the step that is waited for. total is None where the
+    number of shards is not known before the step runs.
+    """
+
+    kind: str
+    name: str
+    state: str
+    folder: str | None = None
+    done: int = 0
+    total: int | None = None
+    why: tuple[str, ...] = ()
+
+
+def plan(config: Config, workspace: Workspace) -> list[Planned]:
+    """What `run` would do, step by step in order. Starts nothing, writes nothing."""
+    steps: list[Planned] = []
+    unfinished: dict[tuple[str, str], str] = {}
+
+    def add(planned: Planned, key: tuple[str, str]) -> None:
+        steps.append(planned)
+        if planned.state != DONE:
+            unfinished[key] = f"{planned.kind} {planned.name}"
+
+    def waits(kind: str, name: str, needs: Sequence[tuple[str, str]], key: tuple[str, str]) -> bool:
+        missing = tuple(dict.fromkeys(unfinished[need] for need in needs if need in unfinished))
+        if missing:
+            add(Planned(kind, name, WAITS, why=missing), key)
+        return bool(missing)
+
+    for name, settings in config.corpora.items():
+        stage = ingest_stage(workspace, name, settings)
+        add(_planned(workspace, stage, {stage.folder: _corpus_shards(workspace, stage)}), ("corpus", name))
+    for name, trained in config.classifiers.items():
+        stage = classifier_stage(name, trained)
+        add(_planned(workspace, stage, {stage.folder: ["model"]}, MODEL), ("classifier", name))
+    named: set[str] = set()
+    for entry in config.scores:
+        for corpus in entry.corpora:
+            shown, key = f"{entry.spec.alias} of {corpus}", ("score", f"{corpus}/{entry.spec.alias}")
+            needs = [("corpus", corpus)] + ([("classifier", entry.classifier)] if entry.classifier else [])
+            if waits("score", shown, needs, key):
+                continue
+            there = workspace.corpus(corpus)
+            stage = score_stage(there, _spec(config, workspace, entry))
+            named.add(stage.folder)
+            planned = _planned(workspace, stage, {stage.folder: there.shards})
+            add(dataclasses.replace(planned, name=shown), key)
+    for name, selection in config.selections.items():
+        chosen = _over_config(config, selection)
+        needs = [("corpus", corpus) for corpus in chosen.corpora]
+        needs += [("score", f"{c}/{e.spec.alias}") for e in config.scores for c in e.corpora if c in chosen.corpora]
+        if not waits("select", name, needs, ("selection", name)):
+            stage = select_stage(workspace, name, chosen, named)
+            parts = {f"{stage.folder}/{c}": workspace.corpus(c).shards for c in chosen.corpora}
+            add(_planned(workspace, stage, parts), ("selection", name))
+    for name, settings in config.exports.items():
+        needs = [("selection", settings.selection)] if settings.selection else []
+        if not waits("export", name, needs, ("export", name)):
+            stage = export_stage(workspace, name, settings, named)
+            record = saved(workspace.store, stage.folder)
+            shards = [] if record is None else [str(s) for s in record["info"].get("shards", [])]
+            add(_planned(workspace, stage, {stage.folder: shards or None}, ""), ("export", name))
+    return steps
+
+
+def run(config: Config, workspace: Workspace, pool: Pool, limit: int | None = None) -> None:
+    """Do every step that is not done. The caller holds the lock.
+
+    limit: only the first so many shards of each corpus, as for `score`. Raises ShardsFailed once all steps that do not
+    need the failed shards are through.
+    """
+    failures: list[ShardsFailed] = []
+    for name, settings in config.corpora.items():
+        try:
+            ingest(workspace, name, settings, pool)
+        except ShardsFailed as failed:
+            failures.append(failed)
+    for name, trained in config.classifiers.items():
+        train_classifier(workspace, name, trained)
+    for corpora, entries in _passes(config).items():
+        specs = [_spec(config, workspace, entry) for entry in entries]
+        try:
+            score(workspace, [workspace.corpus(name) for name in corpora], specs, pool, limit)
+        except ShardsFailed as failed:
+            failures.append(failed)
+    if failures:
+        shards = {shard: error for failed in failures for shard, error in failed.failed.items()}
+        raise ShardsFailed("run", shards, sum(failed.total for failed in failures))
+    named = named_stages(config, workspace, limit)
+    for name, selection in config.selections.items():
+        select(workspace, name, _over_config(config, selection), pool, named)
+    for name, exported in config.exports.items():
+        export(workspace, name, exported, pool, named)
+
+
+def named_stages(config: Config, workspace: Workspace, limit: int | None = None) -> set[str]:
+    """Folders of the score stages that a config names: what views and selections show."""
+    return {
+        score_stage(workspace.corpus(corpus), _spec(config, workspace, entry), limit).folder
+        for entry in config.scores
+        for corpus in entry.corpora
+    }
+
+
+def _passes(config: Config) -> dict[tuple[str, ...], list[ConfiguredScore]]:
+    """Scorers that go over the same corpora share one pass over the text."""
+    passes: dict[tuple[str, ...], list[ConfiguredScore]] = {}
+    for entry in config.scores:
+        passes.setdefault(entry.corpora, []).append(entry)
+    return passes
+
+
+def _spec(config: Config, workspace: Workspace, entry: ConfiguredScore) -> ScoreSpec:
+    """The entry's spec, with the model file of its classifier in place."""
+    if entry.classifier is None:
+        return entry.spec
+    path = model_file(workspace, classifier_stage(entry.classifier, config.classifiers[entry.classifier]))
+    assert path is not None, f"classifier {entry.classifier} is not trained"
+    return dataclasses.replace(entry.spec, settings=entry.spec.settings.model_copy(update={"model": path}))
+
+
+def _over_config(config: Config, selection: Any) -> Any:
+    """A selection that names no corpus means those of the config, whatever else the workspace holds."""
+    if selection.corpora:
+        return selection
+    return selection.model_copy(update={"corpora": list(config.corpora)})
+
+
+def _corpus_shards(workspace: Workspace, stage: Stage) -> list[str] | None:
+    record = saved(workspace.store, stage.folder)
+    if record is None or record["info"].get("num_shards") is None:
+        return None
+    return workspace.corpus(stage.name).shards
+
+
+def _planned(
+    workspace: Workspace, stage: Stage, parts: dict[str, list[str] | None], file: str = "{shard}.parquet"
+) -> Planned:
+    """State of one stage. parts: {folder with ledger rows: shards expected, None if not known}."""
+    about = {"kind": stage.kind, "name": stage.name, "folder": stage.folder}
+    record = saved(workspace.store, stage.folder)
+    if record is not None and record["hash"] != stage.hash:  # a corpus: its folder has no hash
+        changed = differences(record["fields"], stage.fields)
+        return Planned(state=STALE, why=(*changed, "documents never change: choose another name"), **about)
+    if record is None:
+        older = [
+            r for r in workspace.stages(stage.parent).values() if r["name"] == stage.name and r["kind"] == stage.kind
+        ]
+        why = tuple(differences(older[-1]["fields"], stage.fields)) if older else ()
+        counts = [shards for shards in parts.values() if shards is not None]
+        total = sum(map(len, counts)) if counts else None
+        return Planned(state=STALE if older else TODO, total=total, why=why, **about)
+    done = total = 0
+    why: list[str] = []
+    for folder, shards in parts.items():
+        rows = workspace.rows(folder)
+        expected = shards if shards is not None else sorted(rows)
+        sizes = workspace.store.sizes(folder)
+        if file == MODEL:
+            sizes = {"model.parquet": sizes.get(MODEL, -1)}
+        todo = jobs_to_do(rows, expected, sizes if file else None)
+        total += len(expected)
+        done += len(expected) - len(todo)
+        failed = [f"{s} failed: {rows[s].error}" for s, _ in todo if s in rows and not rows[s].done]
+        why += failed[:5] + ([f"and {len(failed) - 5} more failed"] if len(failed) > 5 else [])
+        gone = [s for s, _ in todo if s in rows and rows[s].done]
+        why += [f"{len(gone)} files are gone or cut short, such as {folder}/{gone[0]}"] if gone else []
+    finished = total == done and total > 0
+    return Planned(state=DONE if finished else TODO, done=done, total=total or None, why=tuple(why), **about)
