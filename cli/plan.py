@@ -1,4 +1,4 @@
-"""`tamis plan CONFIG` and `tamis validate CONFIG`: what would run, and whether the config is right. Neither starts anything."""
+"""`tamis plan CONFIG` and `tamis validate CONFIG`: what would run, and whether the config is right."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def validate(
 ) -> None:
     """Check a config without a workspace: keys, values, names that refer to each other, files it needs."""
     from pipeline.config import load
-    from pipeline.models import local_file
     from pipeline.ingest import check_sources
+    from pipeline.models import local_file
 
     checked = load(config)
     for settings in checked.corpora.values():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -21,7 +21,7 @@ def train(
     text: Annotated[str, typer.Option(help="Key of the text.")] = "text",
     label: Annotated[str, typer.Option(help="Key of the label; the positive one is usually 1.")] = "label",
     settings: Annotated[
-        Optional[list[str]],  # noqa: UP007, UP045
+        list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A training setting, such as dim=16 or epoch=3."),
     ] = None,
 ) -> None:

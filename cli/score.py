@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -14,15 +14,15 @@ def score(
         list[str], typer.Argument(metavar="SCORER...", help="Scorers by name; ALIAS=SCORER for a second model.")
     ],
     corpus: CorporaOption = None,
-    model: Annotated[Optional[str], typer.Option(help="fastText model: path, hf://owner/repo/file or URL.")] = None,  # noqa: UP007, UP045
-    tokenizer: Annotated[Optional[str], typer.Option(help="tokenizer.json, its folder, or a hub name.")] = None,  # noqa: UP007, UP045
+    model: Annotated[str | None, typer.Option(help="fastText model: path, hf://owner/repo/file or URL.")] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="tokenizer.json, its folder, or a hub name.")] = None,
     newline: Annotated[
-        Optional[str],  # noqa: UP007, UP045
+        str | None,
         typer.Option(help='What newlines become for fastText: " " (default), or "" as in datatrove.'),
     ] = None,
-    top: Annotated[Optional[int], typer.Option(min=1, help="Write only the K most probable labels.")] = None,  # noqa: UP007, UP045
+    top: Annotated[int | None, typer.Option(min=1, help="Write only the K most probable labels.")] = None,
     settings: Annotated[
-        Optional[list[str]],  # noqa: UP007, UP045
+        list[str] | None,
         typer.Option("--set", metavar="ALIAS.KEY=VALUE", help="Any other setting of a scorer; value as in YAML."),
     ] = None,
     workspace: WorkspaceOption = None,

@@ -110,7 +110,7 @@ def column_owners(corpus: Corpus, stages: Iterable[Scores]) -> dict[str, Scores 
 def scored_shard(corpus: Corpus, shard: str, owners: Mapping[str, Scores | None], columns: Iterable[str]) -> pa.Table:
     """`id` and the named columns of `scored` for one shard, rows in document order.
 
-    A column whose stage lacks the shard is all null. Raises ValueError if a score table is not aligned with its documents.
+    A column whose stage lacks the shard is all null. Raises ValueError if a score table is not aligned.
     """
     store = corpus.workspace.store
     wanted = [name for name in dict.fromkeys(columns) if name != "id"]

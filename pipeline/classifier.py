@@ -1,7 +1,7 @@
 """Train a fastText classifier as a stage: labelled rows in, `models/<name>-<hash8>/model.bin` out.
 
-The training itself is `scorers.fasttext.train` (the paper's settings, one thread in a process of its own, the same bytes
-every time); here are its files, its hash and its ledger row.
+The training itself is `scorers.fasttext.train` (the paper's settings, one thread in a process of its own, the same
+bytes every time); here are its files, its hash and its ledger row.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Outputs that no config names: found, listed, and removed when the user says so.
 
-Only what lies below scores/, models/, selections/, exports/, and corpora that no config names is ever a candidate, with the
-ledger rows that belong to it, and `tmp/`, which killed runs leave behind.
+Candidates are the folders below corpora/, scores/, models/, selections/ and exports/, with the ledger rows that belong
+to them, and `tmp/`, where killed runs leave what they had begun.
 """
 
 from __future__ import annotations
