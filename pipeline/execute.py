@@ -238,8 +238,8 @@ class Pool:
                     result = self._lost(job, result)
                 rows += result
                 progress.advance(result)
-        for folder in sorted({folder for job in jobs for folder, _ in job.outputs}):
-            ledger.compact(self.workspace.store, folder)
+        for workspace, folder in {(job.workspace, folder): None for job in jobs for folder, _ in job.outputs}:
+            ledger.compact(workspace.store, folder)
         return rows
 
     def _lost(self, job: Job, error: BaseException) -> list[Row]:
@@ -255,7 +255,7 @@ class Pool:
         template = Row(stage="", shard=job.shard, attempt=0, status="failed", error=text, version=version())
         rows = [replace(template, stage=folder, attempt=number) for folder, number in job.outputs]
         for row in rows:
-            ledger.write(self.workspace.store, row)
+            ledger.write(job.workspace.store, row)
         return rows
 
 
@@ -294,7 +294,7 @@ def _client(compute: Compute, workspace: Workspace) -> Iterator[Client]:
             threads_per_worker=1,
             processes=processes,
             memory_limit=compute.memory or "auto",
-            dashboard_address=None,
+            dashboard_address=":0",
             silence_logs=50,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,

@@ -1,0 +1,26 @@
+"""Fixtures that several folders share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from pipeline.execute import Compute, Pool
+from pipeline.workspace import Workspace
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
+    """Two real Dask worker processes, shared by all tests (any workspace on disk)."""
+    with Pool(Compute(workers=2), Workspace(str(tmp_path_factory.mktemp("pool")))) as made:
+        yield made
+
+
+@pytest.fixture
+def workspace(tmp_path: os.PathLike[str]) -> Workspace:
+    """An empty workspace on disk."""
+    return Workspace(f"{tmp_path}/workspace")

@@ -1,0 +1,94 @@
+"""A failed shard is data, a transient error is tried again, a dead worker takes no other shard with it."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from pipeline import execute, ledger
+from pipeline.execute import Counts, Job, Pool, attempt, is_transient, jobs_to_do, pending
+from pipeline.workspace import Workspace, shard_name
+
+FOLDER = "scores/web/x-12345678"
+
+
+def work(job: Job) -> dict[str, Counts | Exception]:
+    if job.task == "bad":
+        raise ValueError("row 7 is not text")
+    if job.task == "bug":
+        raise KeyError("nobody thought of this")
+    if job.task == "dies":
+        os._exit(9)
+    if job.task == "busy once":
+        marker = job.workspace.store.path("tried")
+        if not os.path.exists(marker):
+            open(marker, "w").close()
+            raise ConnectionResetError("the store was busy")
+    return {FOLDER: Counts(rows_in=2, rows_out=1, rejected=1)}
+
+
+def jobs(workspace: Workspace, tasks: list[str]) -> list[Job]:
+    os.makedirs(workspace.url, exist_ok=True)
+    return [Job(workspace, shard_name(i, len(tasks)), ((FOLDER, 1),), task) for i, task in enumerate(tasks)]
+
+
+def test_failed_shards_are_recorded_and_the_others_go_on(pool: Pool, workspace: Workspace) -> None:
+    tasks = ["fine", "bad", "fine", "bug", "busy once", "fine"]
+    rows = {row.shard: row for row in pool.run(jobs(workspace, tasks), work, "test")}
+    states = [rows[shard_name(i, 6)].status for i in range(6)]
+    assert states == ["done", "failed", "done", "failed", "done", "done"]
+    assert rows[shard_name(1, 6)].error == "row 7 is not text"
+    assert "KeyError: 'nobody thought of this' (at test_execute.py:" in (rows[shard_name(3, 6)].error or "")
+    assert {row.shard: row for row in ledger.read(workspace.store, FOLDER)} == rows
+
+
+def test_a_shard_that_kills_its_worker_fails_alone(workspace: Workspace) -> None:
+    with Pool(execute.Compute(workers=2), workspace) as own:
+        rows = {row.shard: row for row in own.run(jobs(workspace, ["fine", "dies", "fine", "fine"]), work, "test")}
+    assert [rows[shard_name(i, 4)].done for i in range(4)] == [True, False, True, True]
+    assert "its worker died" in (rows[shard_name(1, 4)].error or "")
+
+
+def test_only_what_may_pass_is_tried_again() -> None:
+    assert is_transient(ConnectionResetError())
+    assert is_transient(TimeoutError())
+    assert is_transient(OSError(errno.EIO, "io"))
+    assert is_transient(OSError("503 Slow Down"))
+    assert not is_transient(FileNotFoundError(errno.ENOENT, "gone"))
+    assert not is_transient(OSError(errno.ENOSPC, "full"))
+    assert not is_transient(ValueError("bad"))
+
+
+def test_a_transient_error_that_stays_is_a_failure_in_the_end(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    naps: list[float] = []
+    monkeypatch.setattr(execute.time, "sleep", naps.append)
+
+    def always_busy(job: Job) -> dict[str, Counts | Exception]:
+        raise TimeoutError("no answer")
+
+    (row,) = attempt(always_busy, jobs(workspace, ["x"])[0])
+    assert (row.status, row.error) == ("failed", "no answer")
+    assert len(naps) == execute.RETRIES
+
+
+def test_a_done_shard_whose_file_is_gone_or_cut_short_is_done_again(workspace: Workspace) -> None:
+    names = [shard_name(i, 4) for i in range(4)]
+    for name, size in zip(names[:3], (3, 3, 4), strict=True):
+        ledger.write(workspace.store, ledger.Row(FOLDER, name, 1, "done", size=size))
+    workspace.store.write_bytes(f"{FOLDER}/{names[0]}.parquet", b"abc")
+    workspace.store.write_bytes(f"{FOLDER}/{names[2]}.parquet", b"abc")
+    assert pending(workspace, FOLDER, names) == [(names[1], 2), (names[2], 2), (names[3], 1)]
+    assert jobs_to_do(workspace.rows(FOLDER), names) == [(names[3], 1)]
+
+
+def test_a_workspace_in_memory_runs_on_threads() -> None:
+    workspace = Workspace("memory://threads")
+    job = Job(workspace, "part-00000-of-00001", ((FOLDER, 1),), "fine")
+    with Pool(execute.Compute(workers=2), workspace) as own:
+        (row,) = own.run([job], work, "test")
+    assert row.done
+    assert ledger.read(workspace.store, FOLDER) == [row]
