@@ -23,7 +23,7 @@ import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import numba
 from numba.core import caching
@@ -71,12 +71,12 @@ def _user_id() -> int:
 
 
 class _CarefulImpl(caching.CompileResultCacheImpl):
-    _locator_classes: ClassVar = [
+    _locator_classes = (  # type: ignore[assignment]
         caching.UserProvidedCacheLocator,
         caching.InTreeCacheLocator,
         caching.UserWideCacheLocator,
         _TemporaryFolderLocator,
-    ]
+    )
 
 
 class _CheckedFile(caching.IndexDataCacheFile):

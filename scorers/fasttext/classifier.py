@@ -1,0 +1,226 @@
+"""A loaded classifier: tables made once, then batches in, logits and probabilities out.
+
+    model = load_classifier("model.bin")
+    logits, counts = model.logits(texts)      # float64 (n, outputs), int64 (n,)
+    model.from_logits(logits)                 # float64 (n, labels)
+
+A document without a single feature (only possible in models that lack ``</s>``) has no score: its count is 0.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scorers.fasttext import Newline, kernel, losses
+from scorers.fasttext.fold import fold, is_pair, num_outputs
+from scorers.fasttext.model import (
+    HIERARCHICAL,
+    LABEL_PREFIX,
+    NEGATIVE,
+    ONE_VS_ALL,
+    Matrix,
+    ModelFile,
+    read_model,
+)
+from scorers.fasttext.vocabulary import FNV_OFFSET, build_gram_slots, build_slots, find_word, first_eight, hash_bytes
+from scorers.texts import Texts
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_EVERYTHING = kernel.WORDS | kernel.GRAMS
+_CHUNK = 1 << 22  # numbers of an intermediate array: bounds the memory of a batch of short documents
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """labels: without the prefix, in the order of the file. ``mode`` and ``rows`` say what the kernel sums."""
+
+    labels: list[str]
+    loss: int
+    pair: bool
+    outputs: int
+    dim: int
+    tables: kernel.Tables
+    mode: int
+    rows: kernel.Rows
+    raw_mode: int
+    raw: kernel.Rows
+    output: kernel.Rows
+    children: np.ndarray
+
+    def without_eos(self) -> Classifier:
+        """The same model with the weight of ``</s>`` set to zero (it still counts as a feature)."""
+        eos = self.tables.eos
+        rows = self.rows
+        if eos >= 0 and self.mode in (kernel.SCALAR, kernel.FOLDED):
+            table = self.rows.table.copy()
+            table[eos * self.outputs : (eos + 1) * self.outputs] = 0
+            rows = rows._replace(table=table)
+        return replace(self, rows=rows._replace(skipped=eos), raw=self.raw._replace(skipped=eos))
+
+    def logits(self, texts: Texts, newline: Newline = " ") -> tuple[np.ndarray, np.ndarray]:
+        """Logits as float64 (n, outputs) and the number of features as int64 (n,).
+
+        ``outputs`` is 1 for a softmax of two labels (second minus first), labels - 1 for a hierarchical softmax
+        (inner nodes), else the number of labels.
+        """
+        data, offsets = _read_only(texts.data), texts.offsets.astype(np.int64, copy=False)
+        if newline == "":
+            kept = np.empty(texts.num_bytes + 1, np.uint8)
+            kept_offsets = np.empty_like(offsets)
+            kernel.without_newlines(data, _read_only(offsets), kept, kept_offsets)
+            data, offsets = _read_only(kept), kept_offsets
+        offsets = _read_only(offsets)
+        num = len(offsets) - 1
+        counts = np.zeros(num, np.int64)
+        logits = np.zeros((num, self.outputs))
+        if self.mode in (kernel.SCALAR, kernel.FOLDED):
+            nothing = np.zeros((num, 0), np.float32)
+            kernel.sum_features(data, offsets, self.tables, self.rows, self.mode, _EVERYTHING, logits, nothing, counts)
+            logits /= np.maximum(counts, 1)[:, None]
+        else:
+            step = max(1, _CHUNK // self.dim)
+            for start in range(0, num, step):
+                stop = min(start + step, num)
+                logits[start:stop], counts[start:stop] = self._raw_logits(
+                    data, offsets[start : stop + 1], (_EVERYTHING,)
+                )
+        if self.loss in (NEGATIVE, ONE_VS_ALL):
+            for doc in losses.near_step(logits, counts):
+                exact, _ = self._raw_logits(data, offsets[doc : doc + 2], (kernel.WORDS, kernel.GRAMS))
+                if np.isfinite(exact).all():  # absurd weights overflow float32 where the folded sum does not
+                    logits[doc] = exact[0]
+        return logits, counts
+
+    def _raw_logits(
+        self, data: np.ndarray, offsets: np.ndarray, parts: tuple[int, ...]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The library's own way: float32 sums of rows, times 1/n, times B."""
+        num = len(offsets) - 1
+        hidden, counts = np.zeros((num, self.dim), np.float32), np.zeros(num, np.int64)
+        logits = np.zeros((num, self.outputs))
+        nothing = np.zeros((num, 0))
+        for part in parts:
+            kernel.sum_features(data, offsets, self.tables, self.raw, self.raw_mode, part, nothing, hidden, counts)
+        losses.multiply_output(hidden, counts, self.output, logits)
+        return logits, counts
+
+    def from_logits(self, logits: np.ndarray) -> np.ndarray:
+        """Probabilities of the labels, float64 (n, labels)."""
+        if self.pair:
+            second = losses.sigmoid(logits[:, 0])
+            return np.stack([losses.sigmoid(-logits[:, 0]), second], axis=1)
+        if self.loss == HIERARCHICAL:
+            return losses.hierarchical(logits, self.children)
+        return losses.stepped_sigmoid(logits) if self.loss in (NEGATIVE, ONE_VS_ALL) else losses.softmax(logits)
+
+    def probabilities(self, texts: pa.Array | pa.ChunkedArray, newline: Newline = " ") -> pa.Table:
+        """One float32 column per label (named without ``__label__``), in the order of the file; null for a null text.
+
+        texts: string or large_string. newline: what a newline becomes; "" joins the words around it.
+        """
+        import pyarrow as pa
+
+        batch = Texts.from_arrow(texts)
+        logits, counts = self.logits(batch, newline)
+        values = self.from_logits(logits).astype(np.float32)
+        missing = counts == 0
+        if texts.null_count:
+            missing |= np.asarray(
+                texts.is_null().to_numpy(zero_copy_only=False)
+                if isinstance(texts, pa.Array)
+                else texts.is_null().to_numpy(),
+                bool,
+            )
+        return pa.table([pa.array(column, mask=missing) for column in values.T], names=self.labels)
+
+
+def load_classifier(path: str | os.PathLike[str]) -> Classifier:
+    """Read, check and fold a model; see ``scorers.fasttext.load``."""
+    model = read_model(os.fspath(path))
+    tables = _tables(model)
+    folded = fold(model)
+    raw_mode, raw = _raw_rows(model.input)
+    outputs = num_outputs(model)
+    if folded is None:
+        mode, rows = raw_mode, raw
+    else:
+        mode = kernel.SCALAR if outputs == 1 else kernel.FOLDED
+        rows = _no_rows()._replace(table=folded.reshape(-1), width=outputs)
+        if model.loss not in (NEGATIVE, ONE_VS_ALL):
+            raw = _no_rows()  # nothing will be summed again: let go of the file
+    return Classifier(
+        labels=[label.removeprefix(LABEL_PREFIX) for label in model.labels],
+        loss=model.loss,
+        pair=is_pair(model),
+        outputs=outputs,
+        dim=model.dim,
+        tables=tables,
+        mode=mode,
+        rows=rows,
+        raw_mode=raw_mode,
+        raw=raw,
+        output=_output_rows(model.output) if len(raw.data) or raw.groups else _no_rows(),
+        children=losses.tree(model.label_counts) if model.loss == HIERARCHICAL else np.zeros((0, 2), np.int64),
+    )
+
+
+def _tables(model: ModelFile) -> kernel.Tables:
+    slots = build_slots(model.strings, model.starts)
+    eos = np.frombuffer(b"</s>", np.uint8)
+    value, prefix = hash_bytes(eos, 0, 4, FNV_OFFSET), first_eight(eos, 0, 4)
+    row = find_word(slots, model.strings, model.starts, prefix, value, eos, 0, 4)
+    return kernel.Tables(
+        slots=slots,
+        strings=model.strings,
+        starts=model.starts,
+        gram_slots=build_gram_slots(model.pruned),
+        num_words=model.num_words,
+        eos=int(row) if row < model.num_words else -1,
+        bucket=max(model.bucket, 1),
+        inverse=np.uint64((2**64 - 1) // max(model.bucket, 1)),
+        word_ngrams=model.word_ngrams if model.pruned is None or len(model.pruned) else 0,
+        minn=model.minn,
+        maxn=model.maxn if model.pruned is None or len(model.pruned) else 0,
+    )
+
+
+def _no_rows() -> kernel.Rows:
+    floats, codes = np.zeros(0, np.float32), _read_only(np.zeros(0, np.uint8))
+    return kernel.Rows(
+        floats, 0, codes, 0, 0, 0, codes, _read_only(floats.copy()), codes, _read_only(floats.copy()), -1
+    )
+
+
+def _raw_rows(matrix: Matrix) -> tuple[int, kernel.Rows]:
+    rows = _no_rows()._replace(width=matrix.cols)
+    if not matrix.groups:
+        return kernel.DENSE, rows._replace(data=_read_only(matrix.data), offset=matrix.offset)
+    return kernel.QUANTISED, rows._replace(
+        groups=matrix.groups,
+        group_width=matrix.width,
+        codes=_read_only(matrix.codes),
+        centroids=_read_only(matrix.centroids),
+        norm_codes=_read_only(matrix.norm_codes),
+        norm_centroids=_read_only(matrix.norm_centroids),
+    )
+
+
+def _output_rows(matrix: Matrix) -> kernel.Rows:
+    """B for ``losses.multiply_output``: quantised as it is, dense copied to where its floats are aligned."""
+    mode, rows = _raw_rows(matrix)
+    if mode == kernel.DENSE:
+        return _no_rows()._replace(width=matrix.cols, table=matrix.block(0, matrix.rows).copy().reshape(-1))
+    return rows
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    """The same array in the one form that the kernels are compiled for."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

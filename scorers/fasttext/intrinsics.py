@@ -1,0 +1,101 @@
+"""Five machine instructions that Numba has no name for, written as LLVM operations (so for every processor).
+
+    mask = word_bits64(data, i)      # which of data[i:i+64] belong to a word
+    prefix = load_u64(data, i)       # data[i:i+8], little-endian, at any alignment
+
+None of them checks bounds: the caller does.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+_I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+
+
+def _pointer(context, builder, array_type, array, index):
+    """Address of array[index] for a one-dimensional C-contiguous array."""
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.gep(data, [index])
+
+
+@intrinsic
+def word_bits64(typingctx, data, index):
+    """uint64 whose bit k is set where data[index + k] is not one of fastText's seven separators."""
+
+    def codegen(context, builder, signature, args):
+        vector = ir.VectorType(_I8, 64)
+
+        def splat(value):
+            return ir.Constant(vector, [value] * 64)
+
+        pointer = _pointer(context, builder, signature.args[0], *args)
+        loaded = builder.load(builder.bitcast(pointer, vector.as_pointer()), align=1)
+        control = builder.icmp_unsigned("<", builder.sub(loaded, splat(9)), splat(5))  # \t \n \v \f \r
+        space = builder.icmp_unsigned("==", loaded, splat(32))
+        nul = builder.icmp_unsigned("==", loaded, splat(0))
+        word = builder.not_(builder.or_(builder.or_(control, space), nul))
+        return builder.bitcast(word, _I64)
+
+    return types.uint64(data, types.intp), codegen
+
+
+@intrinsic
+def load_u64(typingctx, data, index):
+    """The eight bytes at data[index:index + 8] as a little-endian uint64."""
+
+    def codegen(context, builder, signature, args):
+        pointer = builder.bitcast(_pointer(context, builder, signature.args[0], *args), _I64.as_pointer())
+        return builder.load(pointer, align=1)
+
+    return types.uint64(data, types.intp), codegen
+
+
+@intrinsic
+def load_f32(typingctx, data, index):
+    """The float32 stored at data[index:index + 4] of a uint8 array, at any alignment."""
+
+    def codegen(context, builder, signature, args):
+        pointer = _pointer(context, builder, signature.args[0], *args)
+        return builder.load(builder.bitcast(pointer, ir.FloatType().as_pointer()), align=1)
+
+    return types.float32(data, types.intp), codegen
+
+
+@intrinsic
+def multiply_high(typingctx, a, b):
+    """The upper 64 bits of the 128-bit product of two uint64."""
+
+    def codegen(context, builder, signature, args):
+        wide = ir.IntType(128)
+        product = builder.mul(builder.zext(args[0], wide), builder.zext(args[1], wide))
+        return builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), _I64)
+
+    return types.uint64(types.uint64, types.uint64), codegen
+
+
+@intrinsic
+def trailing_zeros(typingctx, value):
+    """Position of the lowest set bit of a uint64 that is not 0."""
+
+    def codegen(context, builder, signature, args):
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.uint64(types.uint64), codegen
+
+
+@intrinsic
+def prefetch(typingctx, data, index):
+    """Ask for the cache line of data[index]; never faults."""
+
+    def codegen(context, builder, signature, args):
+        pointer = builder.bitcast(_pointer(context, builder, signature.args[0], *args), _I8.as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [_I8.as_pointer(), _I32, _I32, _I32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        builder.call(function, [pointer, _I32(0), _I32(3), _I32(1)])
+        return context.get_dummy_value()
+
+    return types.void(data, types.intp), codegen

@@ -1,0 +1,178 @@
+"""The dictionary of a model as flat arrays: its strings, and a hash table that answers most look-ups in one cache line.
+
+    starts, ... = scan_entries(...)           # positions of the words in the file
+    slots = build_slots(strings, starts)      # uint64 (2 * capacity,)
+    row = find_word(...)                      # inside a kernel
+
+A slot is two uint64: the word's first eight bytes (zero-padded; words hold no NUL), then its 32-bit hash, a bit that
+says "longer than eight bytes", and its row + 1 in 31 bits; 0 marks an empty slot. Short words are compared in full by the
+slot itself, long ones with the string as well: equality is always of bytes, never of hashes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scorers.fasttext.intrinsics import load_u64
+from scorers.jit import kernel
+
+FNV_OFFSET = np.uint64(2166136261)
+FNV_PRIME = np.uint64(16777619)
+_LOW32 = np.uint64(0xFFFFFFFF)
+_ONE, _EIGHT, _31, _33 = np.uint64(1), np.uint64(8), np.uint64(31), np.uint64(33)
+_ROW = np.uint64(0x7FFFFFFF)
+
+
+@kernel
+def hash_bytes(data, start, stop, seed):
+    """32-bit FNV-1a over data[start:stop] as fastText computes it: every byte sign-extended. Returns uint64."""
+    value = seed
+    for i in range(start, stop):
+        value = ((value ^ np.uint64(np.int8(data[i]))) & _LOW32) * FNV_PRIME & _LOW32
+    return value
+
+
+@kernel
+def first_eight(data, start, stop):
+    """Bytes start..start + 8 as uint64, zero beyond ``stop``."""
+    if start + 8 <= len(data):
+        value = load_u64(data, start)
+        if stop - start < 8:
+            value &= (_ONE << (_EIGHT * np.uint64(stop - start))) - _ONE
+        return value
+    value = np.uint64(0)
+    for i in range(min(stop, start + 8) - 1, start - 1, -1):
+        value = value << _EIGHT | np.uint64(data[i])
+    return value
+
+
+@kernel
+def same_bytes(a, a_start, b, b_start, count):
+    for i in range(count):  # noqa: SIM110
+        if a[a_start + i] != b[b_start + i]:
+            return False
+    return True
+
+
+@kernel
+def find_word(slots, strings, starts, prefix, value, data, start, stop):
+    """Row of data[start:stop], whose first eight bytes are ``prefix`` and whose hash is ``value``; -1 if unknown."""
+    mask = np.uint64(len(slots) // 2 - 1)
+    length = stop - start
+    tag = value << _ONE | np.uint64(length > 8)
+    at = value & mask
+    while True:
+        entry = slots[2 * at + _ONE]
+        if slots[2 * at] == prefix and entry >> _31 == tag:
+            row = np.int64(entry & _ROW) - 1
+            if length <= 8:
+                return row
+            first = starts[row]
+            if starts[row + 1] - first == length and same_bytes(strings, first + 8, data, start + 8, length - 8):
+                return row
+        if entry == 0:
+            return np.int64(-1)
+        at = (at + _ONE) & mask
+
+
+@kernel
+def _fill_slots(slots, strings, starts):
+    mask = np.uint64(len(slots) // 2 - 1)
+    for row in range(len(starts) - 1):
+        start, stop = starts[row], starts[row + 1]
+        value = hash_bytes(strings, start, stop, FNV_OFFSET)
+        prefix = first_eight(strings, start, stop)
+        tag = value << _ONE | np.uint64(stop - start > 8)
+        at = value & mask
+        while slots[2 * at + _ONE] != 0:
+            other = np.int64(slots[2 * at + _ONE] & _ROW) - 1
+            size = starts[other + 1] - starts[other]
+            if size == stop - start and same_bytes(strings, starts[other], strings, start, size):
+                break  # a repeated word: the last one counts, as in the library
+            at = (at + _ONE) & mask
+        slots[2 * at] = prefix
+        slots[2 * at + _ONE] = tag << _31 | np.uint64(row + 1)
+
+
+def build_slots(strings: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Hash table of the words ``strings[starts[i]:starts[i + 1]]``, at most half full."""
+    slots = np.zeros(2 * max(16, 1 << (2 * (len(starts) - 1) - 1).bit_length()), np.uint64)
+    _fill_slots(slots, strings, starts)
+    return slots
+
+
+@kernel
+def _scan(data, at, words, starts, counts):
+    total = np.int64(0)
+    for entry in range(len(starts) - 1):
+        begin = at
+        while at < len(data) and data[at] != 0:
+            at += 1
+        kind = 0 if entry < words else 1
+        if at == begin or at + 10 > len(data) or data[at + 9] != kind:
+            return entry, begin
+        starts[entry] = total
+        total += at - begin
+        if kind == 1:
+            value = np.int64(0)
+            for i in range(8):
+                value |= np.int64(data[at + 1 + i]) << (8 * i)
+            counts[entry - words] = value
+        at += 10
+    starts[len(starts) - 1] = total
+    return -1, at
+
+
+@kernel
+def _copy_strings(data, at, starts, strings):
+    for entry in range(len(starts) - 1):
+        for i in range(starts[entry], starts[entry + 1]):
+            strings[i] = data[at + i + 10 * entry]  # NUL, count and type of the entries before
+
+
+def scan_entries(
+    data: np.ndarray, at: int, words: int, starts: np.ndarray, counts: np.ndarray
+) -> tuple[np.ndarray, int, int]:
+    """Read the entries at data[at:] into ``starts`` (all) and ``counts`` (labels): (strings, bad entry or -1, end)."""
+    trouble, end = _scan(data, at, words, starts, counts)
+    strings = np.empty(starts[-1] if trouble < 0 else 0, np.uint8)
+    if trouble < 0:
+        _copy_strings(data, at, starts, strings)
+    return strings, trouble, end
+
+
+@kernel
+def _fill_grams(slots, pruned):
+    mask = np.int64(len(slots) - 1)
+    for i in range(len(pruned)):
+        at = spread(np.int64(pruned[i, 0])) & mask
+        while slots[at] != 0 and slots[at] >> 32 != np.int64(pruned[i, 0]) + 1:
+            at = (at + 1) & mask
+        slots[at] = (np.int64(pruned[i, 0]) + 1) << 32 | np.int64(pruned[i, 1])
+
+
+@kernel
+def spread(bucket):
+    """Where the search for a bucket begins: neighbours far apart."""
+    return (bucket * np.int64(2654435761)) >> np.int64(8)
+
+
+@kernel
+def find_gram(slots, bucket):
+    """Row of a kept n-gram bucket behind the words, or -1."""
+    mask = np.int64(len(slots) - 1)
+    at = spread(bucket) & mask
+    while slots[at] != 0:
+        if slots[at] >> 32 == bucket + 1:
+            return slots[at] & np.int64(0xFFFFFFFF)
+        at = (at + 1) & mask
+    return np.int64(-1)
+
+
+def build_gram_slots(pruned: np.ndarray | None) -> np.ndarray:
+    """Hash table bucket -> row of a pruned model, at most half full; empty (no element) if nothing was pruned."""
+    if pruned is None:
+        return np.zeros(0, np.int64)
+    slots = np.zeros(max(16, 1 << (2 * len(pruned)).bit_length()), np.int64)
+    _fill_grams(slots, pruned)
+    return slots
