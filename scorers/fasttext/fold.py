@@ -32,7 +32,7 @@ def fold(model: ModelFile) -> np.ndarray | None:
         weights = weights[1:] - weights[:1]
     weights = weights[:outputs].T
     table = np.empty((model.input.rows, outputs), np.float32)
-    for start, stop in _blocks(model.input):
+    for start, stop in blocks(model.input):
         with np.errstate(all="ignore"):  # numbers that are too large are reported below, by place
             table[start:stop] = model.input.block(start, stop).astype(np.float64) @ weights
         if not np.isfinite(table[start:stop]).all():
@@ -53,14 +53,14 @@ def is_pair(model: ModelFile) -> bool:
     return model.loss == SOFTMAX and len(model.labels) == 2
 
 
-def _blocks(matrix: Matrix) -> list[tuple[int, int]]:
+def blocks(matrix: Matrix) -> list[tuple[int, int]]:
     """Row ranges of about a million numbers."""
     step = max(1, (1 << 20) // matrix.cols)
     return [(start, min(start + step, matrix.rows)) for start in range(0, matrix.rows, step)]
 
 
 def _check_finite(model: ModelFile, matrix: Matrix, name: str) -> None:
-    for start, stop in _blocks(matrix):
+    for start, stop in blocks(matrix):
         finite = np.isfinite(matrix.block(start, stop)).all(axis=1)
         if not finite.all():
             row = start + int(np.argmin(finite))

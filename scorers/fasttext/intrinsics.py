@@ -8,10 +8,18 @@ None of them checks bounds: the caller does.
 
 from __future__ import annotations
 
+from typing import Any
+
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic as numba_intrinsic
+
+
+def intrinsic(function: Any) -> Any:
+    """Numba's decorator, for type checkers a thing that kernels may call."""
+    return numba_intrinsic(function)
+
 
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 

@@ -191,7 +191,7 @@ def _word_ngrams(hashes, last, begin, tables, rows, mode, ids, sums, hidden):
 @kernel
 def _edge_bits(data, at, stop):
     """word_bits64 for the last bytes of the buffer."""
-    bits = _0
+    bits = np.uint64(0)
     for k in range(stop - at):
         byte = data[at + k]
         if byte != 32 and byte != 0 and not 9 <= byte <= 13:
@@ -229,7 +229,7 @@ def _fnv_step(value, prefix, k, length):
 
 @kernel
 def _hash_words(data, edges, count, prefixes, lengths, hashes, longs):
-    """Prefix and hash of each word. The first loop has no memory access at odd places, so it runs on many words at once."""
+    """Prefix and hash of each word; the second loop has no branch and no odd access: it runs on many words at once."""
     num_longs = 0
     for j in range(count):
         start, stop = edges[2 * j], edges[2 * j + 1]

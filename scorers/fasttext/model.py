@@ -19,6 +19,7 @@ import os
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -177,13 +178,11 @@ def read_model(path: str | Path) -> ModelFile:
     _check_shape(file, "output matrix", output, len(dictionary["labels"]), args["dim"])
     if file.at != len(file.data):
         raise ValueError(f"{path}: byte {file.at}: {len(file.data) - file.at} bytes after the model's end")
-    wanted = ("dim", "word_ngrams", "loss", "bucket", "minn", "maxn")
-    return ModelFile(
-        path=os.fspath(path), **{name: args[name] for name in wanted}, **dictionary, input=matrix, output=output
-    )
+    wanted: dict[str, Any] = {name: args[name] for name in ("dim", "word_ngrams", "loss", "bucket", "minn", "maxn")}
+    return ModelFile(path=os.fspath(path), input=matrix, output=output, **dictionary, **wanted)
 
 
-def _read_dictionary(file: _Bytes) -> dict:
+def _read_dictionary(file: _Bytes) -> dict[str, Any]:
     from scorers.fasttext.vocabulary import scan_entries
 
     size = file.number("i", "number of dictionary entries", 1, 2**31 - 1)
