@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -37,10 +38,8 @@ def kill_during(arguments: list[str], seconds: float, main: bool, rng: random.Ra
     except subprocess.TimeoutExpired:
         below = children(process.pid)
         victim = process.pid if main or not below else rng.choice(below)
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(victim, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         if victim == process.pid:
             process.wait()
             return None
