@@ -1,0 +1,341 @@
+"""Rows of JSON lines, CSV and text files, checked one by one: a row is a document or a reject, never lost.
+
+One orjson.loads per line and columns gathered into lists is as fast as any bulk parser here, and every bad line
+is known by its position: the byte offset of a line of JSON (decompressed), the number of a record of CSV, 0 for text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, islice
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from pipeline.ingest import chat
+from pipeline.ingest.cut import Piece
+from pipeline.ingest.layout import EXTRA, Layout, Types, as_array, csv_value, infer_csv, types_of_rows
+from pipeline.ingest.read import (
+    BLOCK,
+    BOM,
+    Bad,
+    TooLong,
+    compression,
+    csv_records,
+    line_blocks,
+    opened,
+    ranged_blocks,
+)
+from pipeline.ingest.settings import IngestSettings
+from pipeline.ingest.shard import Output
+from pipeline.ingest.sources import InputFile
+from pipeline.ingest.split import csv_header, delimiter
+
+SAMPLE_BYTES = 2 << 20
+BLANK = Bad("blank", "")
+"""A line of white space is no row."""
+
+Batch = tuple[list[Any], Sequence[int], list[Any]]
+"""rows (an object, or Bad), their positions, and what they looked like"""
+
+
+def read_piece(output: Output, piece: Piece) -> None:
+    """Documents and rejects of one piece."""
+    file, settings = output.file, output.task.settings
+    reader = {"jsonl": _json_batches, "csv": _csv_batches, "text": _text_batches}[output.task.form]
+    for rows, positions, raw in reader(output, piece, file, settings):
+        if rows:
+            add_rows(output, rows, positions, raw)
+
+
+def add_rows(output: Output, rows: list[Any], positions: Sequence[int], raw: list[Any]) -> None:
+    """Check a batch of rows and hand them over."""
+    layout, settings = output.task.layout, output.task.settings
+    bad: dict[int, Bad] = {}
+    if set(map(type, rows)) != {dict}:
+        for i, row in enumerate(rows):
+            if type(row) is not dict:
+                bad[i] = row if type(row) is Bad else Bad("not_an_object", f"the line is a {type(row).__name__}")
+                rows[i] = {}
+    messages: list[Any] | None = None
+    originals: dict[int, Any] = {}
+    if layout.style is None:
+        texts = [row.get(layout.text) for row in rows]
+    else:
+        texts, messages = _conversations(rows, layout.style, bad, originals)
+    if set(map(type, texts)) != {str}:
+        for i, text in enumerate(texts):
+            if type(text) is not str:
+                if text is None:
+                    bad.setdefault(i, Bad("missing_text", f"no value in column {layout.text!r}"))
+                else:
+                    bad.setdefault(i, Bad("text_not_string", f"{layout.text!r} is a {type(text).__name__}"))
+                texts[i] = " "
+    for i, text in enumerate(texts):
+        if not text or text.isspace():
+            bad.setdefault(i, Bad("empty_text", ""))
+    if max(map(len, texts)) > settings.max_chars:
+        for i, text in enumerate(texts):
+            if len(text) > settings.max_chars:
+                bad.setdefault(i, Bad("too_long", f"{len(text)} characters"))
+    sources = _sources(rows, layout, output.file_source)
+    ids = _ids(rows, layout.id, bad) if layout.id is not None else None
+    if bad:
+        for i in sorted(bad):
+            output.reject(positions[i], bad[i].reason, bad[i].detail, raw[i], sources[i], ids[i] if ids else None)
+        kept = [i for i in range(len(rows)) if i not in bad]
+        originals = {new: originals[old] for new, old in enumerate(kept) if old in originals}
+        rows, texts, sources = [rows[i] for i in kept], [texts[i] for i in kept], [sources[i] for i in kept]
+        positions = [positions[i] for i in kept]
+        messages = [messages[i] for i in kept] if messages is not None else None
+        ids = [ids[i] for i in kept] if ids is not None else None
+    others = _others(rows, layout, output.task.form == "csv", originals)
+    output.keep(positions, ids, pa.array(texts, pa.large_string()), sources, messages, others)
+
+
+def _conversations(
+    rows: list[dict[str, Any]], style: str, bad: dict[int, Bad], originals: dict[int, Any]
+) -> tuple[list[Any], list[Any]]:
+    texts: list[Any] = []
+    messages: list[Any] = []
+    for i, row in enumerate(rows):
+        found: list[chat.Message] = []
+        if i not in bad:
+            try:
+                found, more = chat.conversation(row, style)
+                if more:
+                    originals[i] = {name: row[name] for name in chat.COLUMNS[style] if row.get(name) is not None}
+            except ValueError as error:
+                bad[i] = Bad("bad_messages", str(error))
+        messages.append(found)
+        texts.append(chat.render(found))
+    return texts, messages
+
+
+def _sources(rows: list[dict[str, Any]], layout: Layout, default: str) -> list[str]:
+    if layout.source is None:
+        return [default] * len(rows)
+    values: list[Any] = [row.get(layout.source) for row in rows]
+    if set(map(type, values)) == {str} and "" not in values:
+        return values
+    return [v if type(v) is str and v else default if v in (None, "") else _json(v) for v in values]
+
+
+def _ids(rows: list[dict[str, Any]], name: str, bad: dict[int, Bad]) -> list[Any]:
+    values = [row.get(name) for row in rows]
+    if set(map(type, values)) == {str} and "" not in values:
+        return values
+    for i, value in enumerate(values):
+        if value is None:
+            bad.setdefault(i, Bad("missing_id", f"no value in column {name!r}"))
+        elif type(value) is int:
+            values[i] = str(value)
+        elif type(value) is not str or not value:
+            bad.setdefault(i, Bad("bad_id", f"{name!r} is {_json(value)}; expected a string or an integer"))
+            values[i] = None
+    return values
+
+
+def _others(rows: list[dict[str, Any]], layout: Layout, is_csv: bool, originals: dict[int, Any]) -> dict[str, pa.Array]:
+    """Columns beside the text; what does not fit them, as JSON, in `_extra`."""
+    has_extra = EXTRA in layout.schema.names
+    arrays: dict[str, pa.Array] = {}
+    extras: dict[int, dict[str, Any]] = originals if has_extra else {}
+    if has_extra:
+        used, wanted = layout.used, layout.wanted
+        for i, row in enumerate(rows):
+            if not row.keys() <= used:
+                more = {k: v for k, v in row.items() if k not in used and v is not None}
+                if wanted is not None:
+                    more = {k: v for k, v in more.items() if k in wanted}
+                if more:
+                    extras[i] = extras.get(i, {}) | more
+    for old, new in layout.columns.items():
+        kind = layout.schema.field(new).type
+        values = [row.get(old) for row in rows]
+        if is_csv and not pa.types.is_string(kind):
+            values = [None if value is None else csv_value(value, kind) for value in values]
+        arrays[new], misfits = as_array(values, kind)
+        for i in misfits:
+            extras[i] = extras.get(i, {}) | {old: values[i]}
+    if has_extra:
+        arrays[EXTRA] = pa.array([_json(extras[i]) if i in extras else None for i in range(len(rows))], pa.string())
+    return arrays
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def parsed_line(line: bytes) -> Any:
+    """The value of one line of JSON, or Bad."""
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return _broken(line, error)
+
+
+def _broken(line: bytes, error: Exception) -> Bad:
+    if not line.strip():
+        return BLANK
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as problem:
+        return Bad(*utf8_problem(line, problem))
+    try:
+        json.dumps(json.loads(text), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return Bad("lone_surrogate", f"an escape of half a character: {error}")
+    except (ValueError, RecursionError):
+        pass  # broken for Python's parser too
+    return Bad("broken_json", str(error))
+
+
+def utf8_problem(data: bytes, error: UnicodeDecodeError) -> tuple[str, str]:
+    """(reason, detail) of bytes that are not UTF-8; halves of a character, written as such, have their own reason."""
+    try:
+        data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return "invalid_utf8", f"byte {error.start}: {error.reason}"
+    return "lone_surrogate", f"byte {error.start}: half a character"
+
+
+def _lines(output: Output, piece: Piece, file: InputFile, settings: IngestSettings) -> Iterator[tuple[int, Any]]:
+    """Blocks of lines of a piece, positions counted in the whole file."""
+    store = output.workspace.store
+    if piece.chunk is not None:
+        url = store.path(piece.chunk) if store.is_local else store.shown(piece.chunk)
+        with opened(url, None) as read:
+            start = piece.start if output.task.form == "jsonl" else 0
+            yield from line_blocks(read, start, None, settings.max_line)
+    elif piece.stop is not None:
+        yield from ranged_blocks(file.url, piece.start, piece.stop, settings.max_line)
+    else:
+        with opened(file.url, compression(file.path)) as read:
+            yield from line_blocks(read, 0, None, settings.max_line)
+
+
+def _json_batches(output: Output, piece: Piece, file: InputFile, settings: IngestSettings) -> Iterator[Batch]:
+    for offset, data in _lines(output, piece, file, settings):
+        if isinstance(data, TooLong):
+            yield [Bad("too_long", f"a line of {data.length} bytes")], [offset], [data.head]
+            continue
+        yield json_rows(offset, data)
+
+
+def json_rows(offset: int, data: bytes) -> Batch:
+    """Parsed lines of a block that begins at `offset`; blank lines are no rows."""
+    if offset == 0 and data.startswith(BOM):
+        offset, data = len(BOM), data[len(BOM) :]
+    lines = data.split(b"\n")
+    loads = orjson.loads
+    rows: list[Any] = []
+    blank = False
+    for line in lines:
+        try:
+            rows.append(loads(line))
+        except orjson.JSONDecodeError as error:
+            rows.append(_broken(line, error))
+            blank = blank or rows[-1] is BLANK
+    positions = list(accumulate((len(line) + 1 for line in lines), initial=offset))
+    positions.pop()  # where the next block begins
+    if blank:
+        kept = [i for i, row in enumerate(rows) if row is not BLANK]
+        return [rows[i] for i in kept], [positions[i] for i in kept], [lines[i] for i in kept]
+    return rows, positions, lines
+
+
+def _csv_batches(output: Output, piece: Piece, file: InputFile, settings: IngestSettings) -> Iterator[Batch]:
+    header = csv_header(file, settings)
+    records = csv_records(_lines(output, piece, file, settings), delimiter(file.path, settings), settings.max_chars)
+    position = piece.start
+    if piece.chunk is None:
+        next(records)
+    rows: list[Any] = []
+    raw: list[Any] = []
+    size = 0
+    for record, _ in records:
+        rows.append(csv_row(record, header))
+        raw.append("" if isinstance(record, Bad) else delimiter(file.path, settings).join(record)[:1000])
+        size += 100 if isinstance(record, Bad) else sum(map(len, record)) + 100
+        if size > BLOCK:
+            yield rows, range(position, position + len(rows)), raw
+            position += len(rows)
+            rows, raw, size = [], [], 0
+    yield rows, range(position, position + len(rows)), raw
+
+
+def csv_row(record: list[str] | Bad, header: list[str]) -> Any:
+    """A record as an object, or Bad."""
+    if isinstance(record, Bad):
+        return record
+    if len(record) != len(header):
+        return Bad("wrong_number_of_columns", f"{len(record)} fields, expected {len(header)}")
+    if not all(map(str.isascii, record)):
+        try:
+            "".join(record).encode()
+        except UnicodeEncodeError:
+            data = "\n".join(record).encode("utf-8", "surrogateescape")
+            try:
+                data.decode()
+            except UnicodeDecodeError as error:
+                return Bad(*utf8_problem(data, error))
+    return dict(zip(header, record, strict=True))
+
+
+def _text_batches(output: Output, piece: Piece, file: InputFile, settings: IngestSettings) -> Iterator[Batch]:
+    limit = 4 * settings.max_chars + len(BOM)  # no character takes more bytes
+    parts: list[bytes] = []
+    size = 0
+    with opened(file.url, compression(file.path)) as read:
+        while size <= limit and (part := read(min(BLOCK, limit + 1 - size))):
+            parts.append(part)
+            size += len(part)
+    data = b"".join(parts).removeprefix(BOM)
+    row: Any
+    if size > limit:
+        row = Bad("too_long", f"more than {settings.max_chars} characters")
+    else:
+        try:
+            row = {output.task.layout.text: data.decode(), "path": file.path}
+        except UnicodeDecodeError as error:
+            row = Bad(*utf8_problem(data, error))
+    yield [row], [0], [data[:1000]]
+
+
+def sample_types(form: str, files: list[InputFile], settings: IngestSettings, max_rows: int) -> Types:
+    """Column types of the first rows of these files. A file that cannot be read is passed over: its shard will fail."""
+    rows: list[dict[str, Any]] = []
+    for file in files:
+        try:
+            found = _sample_csv(file, settings) if form == "csv" else _sample_json(file, settings)
+            rows += [row for row in islice(found, max_rows) if type(row) is dict]
+        except (ValueError, OSError):
+            continue
+    if form == "csv":
+        names = dict.fromkeys(name for row in rows for name in row)
+        return {name: infer_csv(row.get(name, "") for row in rows) for name in names}
+    return types_of_rows(rows)
+
+
+def _sample_json(file: InputFile, settings: IngestSettings) -> Iterator[Any]:
+    with opened(file.url, compression(file.path)) as read:
+        for offset, data in line_blocks(read, 0, None, settings.max_line, 256 << 10):
+            if not isinstance(data, TooLong):
+                yield from json_rows(offset, data)[0]
+            if offset > SAMPLE_BYTES:
+                return
+
+
+def _sample_csv(file: InputFile, settings: IngestSettings) -> Iterator[Any]:
+    header = csv_header(file, settings)
+    with opened(file.url, compression(file.path)) as read:
+        blocks = line_blocks(read, 0, None, settings.max_line, 256 << 10)
+        records = csv_records(blocks, delimiter(file.path, settings), settings.max_chars)
+        next(records)
+        for record, consumed in records:
+            yield csv_row(record, header)
+            if consumed > SAMPLE_BYTES:
+                return
