@@ -86,6 +86,23 @@ def split_words(data: np.ndarray, offsets: np.ndarray, split: Split = "unicode")
     return Words(doc_offsets, starts, ends, chars, hashes)
 
 
+def count_characters(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """int64 per document: its code points, that is, the bytes that continue no character."""
+    counts = np.empty(len(offsets) - 1, np.int64)
+    _count_characters(data, offsets, counts)
+    return counts
+
+
+@kernel
+def _count_characters(data, offsets, counts):
+    text = pointer(data)
+    for doc in range(len(offsets) - 1):
+        num = 0
+        for i in range(offsets[doc], offsets[doc + 1]):
+            num += (text[i] & 0xC0) != 0x80
+        counts[doc] = num
+
+
 def _empty_words(num: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return np.empty(num, np.int32), np.empty(num, np.int32), np.empty(num, np.int32), np.empty(num, np.uint64)
 
