@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipeline.execute import Counts, Job
 from pipeline.ingest.shard import REJECTS, RejectWriter, printable, reason_counts, source_counts
@@ -77,11 +78,7 @@ def _found(store: Store, staged: str, rounds: dict[str, int], order: list[str]) 
 
     with tempfile.TemporaryDirectory(prefix="tamis-ids-") as scratch:
         files = [_local(store, f"{staged}/ids/{shard}.parquet", scratch) for shard in rounds]
-        settings: dict[str, Any] = {
-            "memory_limit": MEMORY,
-            "temp_directory": f"{scratch}/spill",
-            "preserve_insertion_order": "false",
-        }
+        settings: dict[str, Any] = {"memory_limit": MEMORY, "temp_directory": f"{scratch}/spill"}
         with duckdb.connect(config=settings) as connection:
             numbers = {shard: i for i, shard in enumerate(order)}
             places = pa.table(
@@ -91,9 +88,12 @@ def _found(store: Store, staged: str, rounds: dict[str, int], order: list[str]) 
                 }
             )
             connection.register("rounds", places)
+            # Through a file, because DuckDB's names for handing out Arrow change from version to version.
+            connection.execute(f"COPY ({QUERY}) TO '{scratch}/drops.parquet' (FORMAT parquet)", {"files": files})
+        with pq.ParquetFile(f"{scratch}/drops.parquet") as drops:
             waiting: list[pa.Table] = []
             current = -1
-            for batch in _batches(connection, files):
+            for batch in drops.iter_batches(100_000, use_threads=False):
                 table = pa.Table.from_batches([batch])
                 slices = table.column("slice").to_numpy()
                 for part in np.split(np.arange(len(slices)), np.flatnonzero(np.diff(slices)) + 1):
@@ -105,10 +105,6 @@ def _found(store: Store, staged: str, rounds: dict[str, int], order: list[str]) 
                     waiting.append(table.slice(part[0], len(part)).select(DROPS.names).cast(DROPS))
             if waiting:
                 yield current, pa.concat_tables(waiting)
-
-
-def _batches(connection: Any, files: list[str]) -> Any:
-    return connection.execute(QUERY, {"files": files}).to_arrow_reader(100_000)
 
 
 def _local(store: Store, name: str, scratch: str) -> str:

@@ -111,7 +111,7 @@ def line_blocks(
             length += len(chunk)
             parts = [*parts, chunk] if length <= max_line else [(parts[0] if parts else chunk)[:HEAD]]
             continue
-        data = b"".join((*parts, chunk[:last]))
+        data = b"".join((*parts, memoryview(chunk)[:last]))
         rest = chunk[last + 1 :]
         parts, length = ([rest], len(rest)) if rest else ([], 0)
         if stop is not None and offset + len(data) >= stop:
