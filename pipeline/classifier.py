@@ -18,6 +18,7 @@ from pydantic import Field
 
 from pipeline import ledger, models
 from pipeline.errors import UserError
+from pipeline.ingest.read import compression, line_blocks, opened
 from pipeline.shards import file_facts
 from pipeline.stage import Stage, version
 from pipeline.storage import Store
@@ -26,6 +27,8 @@ from scorers.fasttext.train import TrainSettings
 
 MODEL = "model.bin"
 CODE_VERSION = 1
+MAX_LINE = 64 << 20
+"""Bytes of the longest labelled row that is read."""
 
 
 class ClassifierSettings(TrainSettings):
@@ -123,28 +126,33 @@ class _Rows:
         self.read = self.num_bytes = 0
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        import fsspec
+        for path in self.settings.rows:
+            for number, line in enumerate(_lines(path), 1):
+                if line.strip():
+                    yield self._row(line, f"{path} line {number}")
 
+    def _row(self, line: bytes, where: str) -> tuple[str, str]:
         wanted = self.settings
-        for path in wanted.rows:
-            local = str(models.local_file(path, "rows"))
-            compression = "zstd" if local.endswith(".zst") else "infer"
-            with fsspec.open(local, "rb", compression=compression) as lines:
-                for number, line in enumerate(lines, 1):
-                    try:
-                        row = orjson.loads(line)
-                    except orjson.JSONDecodeError as error:
-                        raise UserError(
-                            f"{path} line {number}: not JSON ({error}); expected one object a line"
-                        ) from None
-                    where = f"{path} line {number}"
-                    if not isinstance(row, dict):
-                        raise UserError(f"{where}: expected an object with {wanted.label!r} and {wanted.text!r}")
-                    for key in (wanted.text, wanted.label):
-                        if row.get(key) is None:
-                            raise UserError(f"{where}: no {key!r}; it has {', '.join(row)} (see `text` and `label`)")
-                    if not isinstance(row[wanted.text], str):
-                        raise UserError(f"{where}: {wanted.text!r} is not a text")
-                    self.read += 1
-                    self.num_bytes += len(row[wanted.text].encode())
-                    yield str(row[wanted.label]), row[wanted.text]
+        try:
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            raise UserError(f"{where}: not JSON ({error}); expected one object a line") from None
+        if not isinstance(row, dict):
+            raise UserError(f"{where}: expected an object with {wanted.label!r} and {wanted.text!r}")
+        for key in (wanted.text, wanted.label):
+            if row.get(key) is None:
+                raise UserError(f"{where}: no {key!r}; it has {', '.join(row)} (see `text` and `label`)")
+        if not isinstance(row[wanted.text], str):
+            raise UserError(f"{where}: {wanted.text!r} is not a text")
+        self.read += 1
+        self.num_bytes += len(row[wanted.text].encode())
+        return str(row[wanted.label]), row[wanted.text]
+
+
+def _lines(path: str) -> Iterator[bytes]:
+    local = str(models.local_file(path, "rows"))
+    with opened(local, compression(local)) as read:
+        for _, block in line_blocks(read, 0, None, MAX_LINE):
+            if not isinstance(block, bytes):
+                raise UserError(f"{path}: a line of {block.length} bytes; at most {MAX_LINE} are read")
+            yield from block.split(b"\n")
