@@ -26,7 +26,14 @@ from scorers.fasttext.model import (
     ModelFile,
     read_model,
 )
-from scorers.fasttext.vocabulary import FNV_OFFSET, build_gram_slots, build_slots, find_word, first_eight, hash_bytes
+from scorers.fasttext.vocabulary import (
+    FNV_OFFSET,
+    build_front,
+    build_gram_slots,
+    build_slots,
+    find_word,
+    hash_bytes,
+)
 from scorers.texts import Texts
 
 if TYPE_CHECKING:
@@ -173,9 +180,12 @@ def load_classifier(path: str | os.PathLike[str]) -> Classifier:
 def _tables(model: ModelFile) -> kernel.Tables:
     slots = build_slots(model.strings, model.starts)
     eos = np.frombuffer(b"</s>", np.uint8)
-    value, prefix = hash_bytes(eos, 0, 4, FNV_OFFSET), first_eight(eos, 0, 4)
-    row = find_word(slots, model.strings, model.starts, prefix, value, eos, 0, 4)
+    value = hash_bytes(eos, 0, 4, FNV_OFFSET)
+    row = find_word(slots, model.strings, model.starts, value, eos, 0, 4)
+    front, front_rows = build_front(slots, model.strings, model.starts, model.num_words)
     return kernel.Tables(
+        front=front,
+        front_rows=front_rows,
         slots=slots,
         strings=model.strings,
         starts=model.starts,

@@ -1,4 +1,4 @@
-"""Five machine instructions that Numba has no name for, written as LLVM operations (so for every processor).
+"""Machine instructions that Numba has no name for, written as LLVM operations (so for every processor).
 
     mask = word_bits64(data, i)      # which of data[i:i+64] belong to a word
     prefix = load_u64(data, i)       # data[i:i+8], little-endian, at any alignment
@@ -107,3 +107,41 @@ def prefetch(typingctx, data, index):
         return context.get_dummy_value()
 
     return types.void(data, types.intp), codegen
+
+
+LANES = 16
+
+
+@intrinsic
+def hash_lanes(typingctx, heads, tails, lengths, hashes, index):
+    """hashes[index:index + LANES] = FNV-1a of the first 16 bytes of as many words, side by side.
+
+    heads, tails: uint64, bytes 0..8 and 8..16 of each word; lengths: int32; hashes: uint32. Each byte counts
+    sign-extended. Written out as vectors because no optimiser found them.
+    """
+
+    def codegen(context, builder, signature, args):
+        vector, wide = ir.VectorType(_I32, LANES), ir.VectorType(_I64, LANES)
+
+        def splat(kind, value):
+            return ir.Constant(kind, [value] * LANES)
+
+        def place(i, kind):
+            return builder.bitcast(_pointer(context, builder, signature.args[i], args[i], args[4]), kind.as_pointer())
+
+        quads = []  # bytes 0..4, 4..8, 8..12 and 12..16
+        for i in (0, 1):
+            eight = builder.load(place(i, wide), align=8)
+            quads.append(builder.trunc(eight, vector))
+            quads.append(builder.trunc(builder.lshr(eight, splat(wide, 32)), vector))
+        sizes = builder.load(place(2, vector), align=4)
+        value = splat(vector, 2166136261)
+        for k in range(16):
+            left = builder.shl(quads[k // 4], splat(vector, 24 - 8 * (k % 4)))
+            byte = builder.ashr(left, splat(vector, 24))
+            longer = builder.mul(builder.xor(value, byte), splat(vector, 16777619))
+            value = builder.select(builder.icmp_signed(">", sizes, splat(vector, k)), longer, value)
+        builder.store(value, place(3, vector), align=4)
+        return context.get_dummy_value()
+
+    return types.void(heads, tails, lengths, hashes, types.intp), codegen

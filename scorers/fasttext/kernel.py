@@ -17,8 +17,27 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scorers.fasttext.intrinsics import load_f32, multiply_high, prefetch, trailing_zeros, word_bits64
-from scorers.fasttext.vocabulary import FNV_OFFSET, FNV_PRIME, find_gram, find_word, first_eight, hash_bytes
+from scorers.fasttext.intrinsics import (
+    LANES,
+    hash_lanes,
+    load_f32,
+    load_u64,
+    multiply_high,
+    prefetch,
+    trailing_zeros,
+    word_bits64,
+)
+from scorers.fasttext.vocabulary import (
+    FNV_OFFSET,
+    FNV_PRIME,
+    find_candidate,
+    find_gram,
+    find_word,
+    first_eight,
+    hash_bytes,
+    is_word_at,
+    row_at,
+)
 from scorers.jit import kernel
 
 BLOCK = 1024  # words per block
@@ -33,13 +52,14 @@ _EOS_HASH = np.uint32(3617362777)
 _LABEL = np.uint64(int.from_bytes(b"__label_", "little"))
 _UNDERSCORE = np.uint8(ord("_"))
 _MIX = np.uint64(116049371)
-_0, _1, _63, _64 = np.uint64(0), np.uint64(1), np.uint64(63), np.uint64(64)
-_PRIME32 = np.uint32(16777619)
+_0, _1, _63, _ALL = np.uint64(0), np.uint64(1), np.uint64(63), np.uint64(2**64 - 1)
 
 
 class Tables(NamedTuple):
     """The dictionary of a model; ``inverse`` is (2**64 - 1) // bucket, ``eos`` the row of </s> or -1."""
 
+    front: np.ndarray
+    front_rows: np.ndarray
     slots: np.ndarray
     strings: np.ndarray
     starts: np.ndarray
@@ -173,7 +193,10 @@ def _word_ngrams(hashes, last, begin, tables, rows, mode, ids, sums, hidden):
         pairs = max(last - 1, 0)
         for i in range(pairs):
             value = np.uint64(np.int64(hashes[i])) * _MIX + np.uint64(np.int64(hashes[i + 1]))
-            ids[i] = tables.num_words + _bucket_of(value, tables)
+            row = tables.num_words + _bucket_of(value, tables)
+            ids[i] = row
+            if mode == SCALAR:
+                prefetch(rows.table, row)
         _sum_rows(ids, pairs, rows, mode, sums, hidden)
         return pairs
     for i in range(begin):
@@ -222,35 +245,78 @@ def _mark_words(data, at, stop, carry, edges, count):
 
 
 @kernel
-def _fnv_step(value, prefix, k, length):
-    byte = np.uint32(np.int32(np.int8(np.uint8(prefix >> np.uint64(8 * k)))))
-    return np.uint32((value ^ byte) * _PRIME32) if k < length else value
+def _read_words(data, edges, count, heads, tails, lengths, longs):
+    """First and second eight bytes of each word (zero-padded); returns (words above 16 bytes, whether any is special).
 
-
-@kernel
-def _hash_words(data, edges, count, prefixes, lengths, hashes, longs):
-    """Prefix and hash of each word; the second loop has no branch and no odd access: it runs on many words at once."""
+    Special words are those that may be ``</s>`` or begin with ``__label__``.
+    """
+    if count == 0:
+        return 0, False
+    inside = edges[2 * count - 1] + 16 <= len(data)
     num_longs = 0
     for j in range(count):
         start, stop = edges[2 * j], edges[2 * j + 1]
-        prefixes[j] = first_eight(data, start, stop)
-        lengths[j] = min(stop - start, 9)
+        length = stop - start
+        if inside:
+            head_gap = np.uint64(64 - 8 * min(length, 8))
+            tail_gap = np.uint64(32 - 4 * min(max(length - 8, 0), 8))  # applied twice: a shift by 64 is undefined
+            heads[j] = load_u64(data, start) & (_ALL >> head_gap)
+            tails[j] = load_u64(data, start + 8) & (_ALL >> tail_gap >> tail_gap)
+        else:
+            heads[j] = first_eight(data, start, stop)
+            tails[j] = first_eight(data, start + 8, stop) if length > 8 else _0
+        lengths[j] = min(length, 17)
         longs[num_longs] = j
-        num_longs += stop - start > 8
+        num_longs += length > 16
+    special = False
     for j in range(count):
-        value, prefix, length = np.uint32(FNV_OFFSET), prefixes[j], lengths[j]
-        value = _fnv_step(value, prefix, 0, length)
-        value = _fnv_step(value, prefix, 1, length)
-        value = _fnv_step(value, prefix, 2, length)
-        value = _fnv_step(value, prefix, 3, length)
-        value = _fnv_step(value, prefix, 4, length)
-        value = _fnv_step(value, prefix, 5, length)
-        value = _fnv_step(value, prefix, 6, length)
-        value = _fnv_step(value, prefix, 7, length)
-        hashes[j] = value
+        special |= (heads[j] == _EOS) | (heads[j] == _LABEL)
+    return num_longs, special
+
+
+@kernel
+def _hash_words(data, edges, count, heads, tails, lengths, longs, num_longs, hashes):
+    """FNV-1a of each word: the first 16 bytes of LANES words at once, what is beyond one by one."""
+    for j in range(0, count, LANES):  # lanes beyond the last word hold old words and are not read
+        hash_lanes(heads, tails, lengths, hashes, j)
     for i in range(num_longs):
         j = longs[i]
-        hashes[j] = hash_bytes(data, edges[2 * j] + 8, edges[2 * j + 1], np.uint64(hashes[j]))
+        hashes[j] = hash_bytes(data, edges[2 * j] + 16, edges[2 * j + 1], np.uint64(hashes[j]))
+
+
+@kernel
+def _find_words(data, edges, count, heads, tails, lengths, hashes, tables, missed, places, found):
+    """Row of each word or -1; returns whether one is a label. Frequent words are answered by a table that fits L2."""
+    num_missed = 0
+    mask = np.uint32(len(tables.front_rows) - 1)
+    for j in range(count):
+        at = np.int64(hashes[j] & mask)
+        hit = (tables.front[2 * at] == heads[j]) & (tables.front[2 * at + 1] == tails[j]) & (lengths[j] <= 16)
+        found[j] = tables.front_rows[at]
+        missed[num_missed] = j
+        num_missed += not hit
+    mask = np.uint32(len(tables.slots) // 4 - 1)
+    for i in range(num_missed):
+        prefetch(tables.slots, np.int64(hashes[missed[i]] & mask) * np.int64(4))
+    label = False
+    num_longs = 0
+    for i in range(num_missed):
+        j = missed[i]
+        place = find_candidate(tables.slots, heads[j], tails[j], np.uint64(hashes[j]), lengths[j] > 16)
+        found[j] = row_at(tables.slots, place) if place >= 0 else np.int64(-1)
+        label |= found[j] >= tables.num_words
+        if place >= 0 and lengths[j] > 16:
+            prefetch(tables.starts, np.int64(found[j]) + 1)
+            prefetch(tables.strings, np.int64(tables.slots[place + 3]) + 16)
+            missed[num_longs] = j  # the list is read ahead of this place
+            places[num_longs] = place
+            num_longs += 1
+    for i in range(num_longs):
+        j = missed[i]
+        start, stop = edges[2 * j], edges[2 * j + 1]
+        if not is_word_at(tables.slots, places[i], tables.strings, tables.starts, data, start, stop):
+            found[j] = find_word(tables.slots, tables.strings, tables.starts, np.uint64(hashes[j]), data, start, stop)
+    return label
 
 
 @kernel
@@ -262,9 +328,10 @@ def sum_features(data, offsets, tables, rows, mode, parts, sums, hidden, counts)
     """
     edges = np.empty(2 * BLOCK + 160, np.int64)
     ends = np.empty(BLOCK + 1, np.int64)
-    prefixes, lengths = np.empty(BLOCK + 80, np.uint64), np.empty(BLOCK + 80, np.int32)
+    heads, tails = np.empty(BLOCK + 80, np.uint64), np.empty(BLOCK + 80, np.uint64)
+    lengths, missed = np.empty(BLOCK + 80, np.int32), np.empty(BLOCK + 80, np.int32)
     hashes, longs = np.empty(BLOCK + 80, np.uint32), np.empty(BLOCK + 80, np.int32)
-    found = np.empty(BLOCK + 80, np.int32)
+    found, places = np.empty(BLOCK + 80, np.int32), np.empty(BLOCK + 80, np.int64)
     kept = np.empty(BLOCK + 80 + MOST_GRAMS, np.int32)
     ids = np.empty(IDS + 80, np.int32)
     num = len(offsets) - 1
@@ -284,15 +351,9 @@ def sum_features(data, offsets, tables, rows, mode, parts, sums, hidden, counts)
                 doc += 1
                 at = stop
         count = num_edges // 2
-        _hash_words(data, edges, count, prefixes, lengths, hashes, longs)
-        mask = np.uint32(len(tables.slots) // 2 - 1)
-        for j in range(count):
-            prefetch(tables.slots, np.int64(2) * np.int64(hashes[j] & mask))
-        for j in range(count):
-            found[j] = find_word(
-                tables.slots, tables.strings, tables.starts,
-                prefixes[j], np.uint64(hashes[j]), data, edges[2 * j], edges[2 * j + 1],
-            )  # fmt: skip
+        num_longs, special = _read_words(data, edges, count, heads, tails, lengths, longs)
+        _hash_words(data, edges, count, heads, tails, lengths, longs, num_longs, hashes)
+        special |= _find_words(data, edges, count, heads, tails, lengths, hashes, tables, missed, places, found)
         j = 0
         for segment in range(num_docs + (doc < num)):
             target = first + segment
@@ -300,8 +361,16 @@ def sum_features(data, offsets, tables, rows, mode, parts, sums, hidden, counts)
             stop_word = ends[segment] if ended else count
             num_ids, num_kept = 0, held
             closing = False
+            if not special and not closed and tables.maxn == 0:
+                for i in range(j, stop_word):
+                    kept[num_kept + i - j] = np.int32(hashes[i])
+                num_kept += stop_word - j
+                for i in range(j, stop_word):
+                    ids[num_ids] = found[i]
+                    num_ids += found[i] >= 0
+                j = stop_word
             while j < stop_word and not closed:
-                row, prefix = found[j], prefixes[j]
+                row, prefix = found[j], heads[j]
                 if prefix == _EOS:
                     closing = True
                     break

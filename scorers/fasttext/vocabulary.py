@@ -1,12 +1,13 @@
 """The dictionary of a model as flat arrays: its strings, and a hash table that answers most look-ups in one cache line.
 
-    starts, ... = scan_entries(...)           # positions of the words in the file
-    slots = build_slots(strings, starts)      # uint64 (2 * capacity,)
-    row = find_word(...)                      # inside a kernel
+    strings, ... = scan_entries(...)          # in the order of the file
+    slots = build_slots(strings, starts)      # uint64 (4 * places,)
+    row = find_word(slots, ...)               # inside a kernel
 
-A slot is two uint64: the word's first eight bytes (zero-padded; words hold no NUL), then its 32-bit hash, a bit that
-says "longer than eight bytes", and its row + 1 in 31 bits; 0 marks an empty slot. Short words are compared in full by the
-slot itself, long ones with the string as well: equality is always of bytes, never of hashes.
+A place has four uint64: the word's first and second eight bytes (zero-padded; words hold no NUL), then its 32-bit
+hash, a bit that says "longer than 16 bytes" and its row + 1 in 31 bits (0: an empty place), then where its string
+begins. Words up to 16 bytes are compared in full by the place itself, longer ones with the string too: equality is
+always of bytes, never of hashes.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from scorers.jit import kernel
 
 FNV_OFFSET = np.uint64(2166136261)
 FNV_PRIME = np.uint64(16777619)
+FRONT = 1 << 14
 _LOW32 = np.uint64(0xFFFFFFFF)
-_ONE, _EIGHT, _31, _33 = np.uint64(1), np.uint64(8), np.uint64(31), np.uint64(33)
+_ONE, _TWO, _EIGHT, _31 = np.uint64(1), np.uint64(2), np.uint64(8), np.uint64(31)
 _ROW = np.uint64(0x7FFFFFFF)
 
 
@@ -55,21 +57,59 @@ def same_bytes(a, a_start, b, b_start, count):
 
 
 @kernel
-def find_word(slots, strings, starts, prefix, value, data, start, stop):
-    """Row of data[start:stop], whose first eight bytes are ``prefix`` and whose hash is ``value``; -1 if unknown."""
-    mask = np.uint64(len(slots) // 2 - 1)
-    length = stop - start
-    tag = value << _ONE | np.uint64(length > 8)
+def find_candidate(slots, head, tail, value, long):
+    """Place in ``slots`` of the first word with these 16 bytes and this hash and length class, or -1.
+
+    That is the word itself unless it is ``long`` (above 16 bytes): then the rest must be compared.
+    """
+    mask = np.uint64(len(slots) // 4 - 1)
+    tag = value << _ONE | np.uint64(long)
     at = value & mask
     while True:
-        entry = slots[2 * at + _ONE]
-        if slots[2 * at] == prefix and entry >> _31 == tag:
-            row = np.int64(entry & _ROW) - 1
-            if length <= 8:
-                return row
-            first = starts[row]
-            if starts[row + 1] - first == length and same_bytes(strings, first + 8, data, start + 8, length - 8):
-                return row
+        place = np.int64(at << _TWO)
+        entry = slots[place + 2]
+        if (slots[place] == head) & (slots[place + 1] == tail) & (entry >> _31 == tag):
+            return place
+        if entry == 0:
+            return np.int64(-1)
+        at = (at + _ONE) & mask
+
+
+@kernel
+def row_at(slots, place):
+    """Row of the word at a place."""
+    return np.int64(slots[place + 2] & _ROW) - 1
+
+
+@kernel
+def is_word_at(slots, place, strings, starts, data, start, stop):
+    """Whether the word at this place is data[start:stop], whose first 16 bytes are known to agree."""
+    first = np.int64(slots[place + 3])
+    length = stop - start
+    if starts[row_at(slots, place) + 1] - first != length:
+        return False
+    return same_bytes(strings, first + 16, data, start + 16, length - 16)
+
+
+@kernel
+def find_word(slots, strings, starts, value, data, start, stop):
+    """Row of data[start:stop], whose hash is ``value``, or -1: the plain search, for any word."""
+    head = first_eight(data, start, stop)
+    tail = first_eight(data, start + 8, stop) if stop - start > 8 else np.uint64(0)
+    long = stop - start > 16
+    mask = np.uint64(len(slots) // 4 - 1)
+    tag = value << _ONE | np.uint64(long)
+    at = value & mask
+    while True:
+        place = np.int64(at << _TWO)
+        entry = slots[place + 2]
+        if (
+            slots[place] == head
+            and slots[place + 1] == tail
+            and entry >> _31 == tag
+            and (not long or is_word_at(slots, place, strings, starts, data, start, stop))
+        ):
+            return row_at(slots, place)
         if entry == 0:
             return np.int64(-1)
         at = (at + _ONE) & mask
@@ -77,28 +117,62 @@ def find_word(slots, strings, starts, prefix, value, data, start, stop):
 
 @kernel
 def _fill_slots(slots, strings, starts):
-    mask = np.uint64(len(slots) // 2 - 1)
+    mask = np.uint64(len(slots) // 4 - 1)
     for row in range(len(starts) - 1):
         start, stop = starts[row], starts[row + 1]
         value = hash_bytes(strings, start, stop, FNV_OFFSET)
-        prefix = first_eight(strings, start, stop)
-        tag = value << _ONE | np.uint64(stop - start > 8)
         at = value & mask
-        while slots[2 * at + _ONE] != 0:
-            other = np.int64(slots[2 * at + _ONE] & _ROW) - 1
+        place = np.int64(at << _TWO)
+        while slots[place + 2] != 0:
+            other = row_at(slots, place)
             size = starts[other + 1] - starts[other]
             if size == stop - start and same_bytes(strings, starts[other], strings, start, size):
                 break  # a repeated word: the last one counts, as in the library
             at = (at + _ONE) & mask
-        slots[2 * at] = prefix
-        slots[2 * at + _ONE] = tag << _31 | np.uint64(row + 1)
+            place = np.int64(at << _TWO)
+        slots[place] = first_eight(strings, start, stop)
+        slots[place + 1] = first_eight(strings, start + 8, stop) if stop - start > 8 else np.uint64(0)
+        slots[place + 2] = (value << _ONE | np.uint64(stop - start > 16)) << _31 | np.uint64(row + 1)
+        slots[place + 3] = np.uint64(start)
 
 
 def build_slots(strings: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Hash table of the words ``strings[starts[i]:starts[i + 1]]``, at most half full."""
-    slots = np.zeros(2 * max(16, 1 << (2 * (len(starts) - 1) - 1).bit_length()), np.uint64)
+    """Hash table of the words ``strings[starts[i]:starts[i + 1]]``, at most two thirds full; begins on a cache line."""
+    places = max(16, 1 << (3 * (len(starts) - 1) // 2).bit_length())
+    memory = np.zeros(4 * places + 8, np.uint64)
+    first = -memory.ctypes.data // 8 % 8
+    slots = memory[first : first + 4 * places]
     _fill_slots(slots, strings, starts)
     return slots
+
+
+@kernel
+def _fill_front(front, front_rows, slots, strings, starts, num_words):
+    mask = np.int64(len(front_rows) - 1)
+    for row in range(min(num_words, 2 * len(front_rows))):
+        start, stop = starts[row], starts[row + 1]
+        value = hash_bytes(strings, start, stop, FNV_OFFSET)
+        at = np.int64(value) & mask
+        head = first_eight(strings, start, stop)
+        if stop - start > 16 or front[2 * at] != 0:
+            continue
+        front[2 * at] = head
+        if stop - start > 8:
+            front[2 * at + 1] = first_eight(strings, start + 8, stop)
+        front_rows[at] = find_word(slots, strings, starts, value, strings, start, stop)
+
+
+def build_front(
+    slots: np.ndarray, strings: np.ndarray, starts: np.ndarray, num_words: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The most frequent words again, in a table without collisions that stays in the processor's cache.
+
+    Place h holds the most frequent word of at most 16 bytes whose hash ends in h: its bytes as two uint64, and its row
+    (int32). Files list words by falling frequency.
+    """
+    front, front_rows = np.zeros(2 * FRONT, np.uint64), np.zeros(FRONT, np.int32)
+    _fill_front(front, front_rows, slots, strings, starts, num_words)
+    return front, front_rows
 
 
 @kernel
