@@ -29,6 +29,13 @@ _instruction: Any = intrinsic  # its own type says nothing of the calls that com
 _BYTE = np.uint64(8)
 
 
+def read_only(array: np.ndarray) -> np.ndarray:
+    """A view that cannot be written to. Numba compiles a kernel anew for writable arrays: let it see one kind only."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 @_instruction
 def pointer(typing_context, array):
     """Address of the first element of a contiguous array; indexing it reads and writes without checks."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scorers.bits import inlined, pointer
+from scorers.bits import inlined, pointer, read_only
 from scorers.characters import CLOSER, NARROW_END, OPENER, WIDE_END, lookup_table
 from scorers.jit import kernel
 from scorers.words import Words, decode, kind_of
@@ -31,7 +31,15 @@ def unit_ends(data: np.ndarray, offsets: np.ndarray, words: Words, abbreviations
     table = lookup_table()
     flags = np.empty(len(words), np.uint8)
     _mark_ends(
-        data, offsets, table.index, table.pages, words.doc_offsets, words.starts, words.ends, abbreviations, flags
+        read_only(data),
+        read_only(offsets),
+        table.index,
+        table.pages,
+        words.doc_offsets,
+        words.starts,
+        words.ends,
+        abbreviations,
+        flags,
     )
     return flags
 

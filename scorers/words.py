@@ -22,7 +22,7 @@ from typing import Literal
 
 import numpy as np
 
-from scorers.bits import inlined, load_bytes, pointer, trailing_zeros
+from scorers.bits import inlined, load_bytes, pointer, read_only, trailing_zeros
 from scorers.characters import MARK, SPACE, SPACELESS, lookup_table
 from scorers.jit import kernel
 
@@ -75,7 +75,7 @@ def split_words(data: np.ndarray, offsets: np.ndarray, split: Split = "unicode")
     arrays = _empty_words(int(sizes.sum()) // 4 + largest)
     doc = num = 0
     while True:
-        doc, num = _split(data, offsets, table.index, table.pages, doc, num, doc_offsets, *arrays)
+        doc, num = _split(read_only(data), read_only(offsets), table.index, table.pages, doc, num, doc_offsets, *arrays)
         if doc == len(sizes):
             break
         grown = _empty_words(2 * len(arrays[0]) + largest)
@@ -89,7 +89,7 @@ def split_words(data: np.ndarray, offsets: np.ndarray, split: Split = "unicode")
 def count_characters(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """int64 per document: its code points, that is, the bytes that continue no character."""
     counts = np.empty(len(offsets) - 1, np.int64)
-    _count_characters(data, offsets, counts)
+    _count_characters(read_only(data), read_only(offsets), counts)
     return counts
 
 

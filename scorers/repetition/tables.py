@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scorers.bits import inlined, load_bytes, pointer
+from scorers.bits import inlined, load_bytes, pointer, read_only
 from scorers.jit import kernel
 from scorers.words import Words
 
@@ -37,8 +37,8 @@ def number_words(data: np.ndarray, offsets: np.ndarray, words: Words) -> np.ndar
     longest = int(np.diff(words.doc_offsets).max(initial=0))
     ids = np.empty(len(words), np.int32)
     _number(
-        data,
-        offsets,
+        read_only(data),
+        read_only(offsets),
         words.doc_offsets,
         words.starts,
         words.ends,

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scorers.bits import inlined, pointer
+from scorers.bits import inlined, pointer, read_only
 from scorers.jit import kernel
 from scorers.repetition.tables import slot_bits, table_for
 from scorers.words import Words, mix
@@ -42,8 +42,8 @@ def measure_units(
     counts = np.empty((3, num), np.int32)
     by_unit, by_number = np.empty((3, 3, longest), np.int32), np.empty((2, longest), np.int32)
     _units(
-        data,
-        offsets,
+        read_only(data),
+        read_only(offsets),
         words.doc_offsets,
         words.starts,
         words.ends,
