@@ -1,0 +1,48 @@
+"""DuckDB over a workspace, read-only: what a user types reaches the workspace's views and nothing else.
+
+sql("workspace", "SELECT source, count(*) FROM scored GROUP BY ALL", format="csv", out="counts.csv")
+table = query("workspace", "SELECT id, preselect_score FROM preselect")   # a pyarrow Table
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import pyarrow as pa
+
+from pipeline import sandbox
+from pipeline.output import ROWS, Format, write
+from pipeline.views import opened
+from pipeline.workspace import Workspace
+
+
+def sql(
+    workspace: str | Workspace,
+    query: str,
+    corpora: Collection[str] = (),
+    format: Format = "table",
+    out: str | None = None,
+    stages: Collection[str] = (),
+    rows: int = ROWS,
+) -> None:
+    """Run one SELECT and write what it gives to stdout or a file.
+
+    corpora: those that the views show [all]. stages: folders of score stages to show instead of the newest of their
+    alias. rows: how many a table shows. Raises UserError with one line if the query is wrong or reaches outside.
+    """
+    with opened(_workspace(workspace), corpora, stages, locked=True) as connection:
+        schema, batches = sandbox.batches(connection, query)
+        write(schema, batches, format, out, rows)
+
+
+def query(
+    workspace: str | Workspace, query: str, corpora: Collection[str] = (), stages: Collection[str] = ()
+) -> pa.Table:
+    """Run one SELECT; all of its rows. Raises UserError as `sql` does."""
+    with opened(_workspace(workspace), corpora, stages, locked=True) as connection:
+        schema, batches = sandbox.batches(connection, query)
+        return pa.Table.from_batches(batches, schema)
+
+
+def _workspace(workspace: str | Workspace) -> Workspace:
+    return workspace if isinstance(workspace, Workspace) else Workspace(workspace)

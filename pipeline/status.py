@@ -1,0 +1,159 @@
+"""Where a workspace stands: stages and shards done, failed and missing, rows, speed, and what to do about failures.
+
+for stage in status(Workspace("workspace")).stages:
+    print(stage.folder, stage.done, stage.failed)
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from pipeline import lock
+from pipeline.errors import UserError
+from pipeline.ledger import Row
+from pipeline.views import ledger_folders
+from pipeline.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """One stage of a workspace, on one corpus."""
+
+    kind: str
+    """ingest, train, score, select, export"""
+    name: str
+    """corpus, alias, selection, ... as the user calls it"""
+    corpus: str | None
+    folder: str
+    total: int | None
+    """shards; None while it is not known how many there will be"""
+    done: int
+    failed: dict[str, str]
+    """{shard: error of its last attempt}"""
+    rows: int
+    rejected: int
+    megabytes: float
+    """10^6 bytes of text read by the shards that are done"""
+    speed: float | None
+    """megabytes a second and worker"""
+    retry: str
+    """what runs the shards that are not done"""
+
+    @property
+    def missing(self) -> int | None:
+        """Shards that were not tried yet."""
+        return None if self.total is None else max(self.total - self.done - len(self.failed), 0)
+
+
+@dataclass(frozen=True)
+class Status:
+    """What `tamis status` shows. `holder`: a line about the run that holds the workspace, None if none does."""
+
+    workspace: str
+    holder: str | None
+    stages: list[StageStatus]
+
+
+def status(workspace: Workspace) -> Status:
+    """Read the ledger of every stage. Raises nothing on an empty workspace: it has no stages."""
+    records = _records(workspace)
+    totals: dict[str, int | None] = {}
+    for name in workspace.corpora():
+        try:
+            totals[name] = len(workspace.corpus(name).shards)
+        except UserError:  # not cut into shards yet
+            totals[name] = None
+    folders = dict.fromkeys([f for f, r in records.items() if r["kind"] in ("ingest", "score")])
+    folders |= dict.fromkeys(folder for folder in ledger_folders(workspace) if _stage_folder(folder, records))
+    stages = []
+    for folder in folders:
+        record = records[_stage_folder(folder, records)]
+        corpus = _corpus(folder)
+        total = totals.get(corpus) if corpus and record["kind"] in ("ingest", "score", "select") else None
+        if record["fields"].get("limit") and total is not None and record["kind"] == "score":
+            total = min(total, record["fields"]["limit"])
+        stages.append(_status(workspace, folder, record, corpus, total))
+    order = ["ingest", "train", "score", "select", "export"]
+    places = {kind: i for i, kind in enumerate(order)}
+    stages.sort(key=lambda s: (places.get(s.kind, len(order)), s.corpus or "", s.name, s.folder))
+    return Status(workspace.url, _holder(workspace), stages)
+
+
+def _records(workspace: Workspace) -> dict[str, dict[str, Any]]:
+    """{folder: stage.json} of all stages."""
+    found: dict[str, dict[str, Any]] = {}
+    for parent in ("corpora", "models", "selections", "exports"):
+        found |= workspace.stages(parent)
+    for corpus in workspace.store.folders("scores"):
+        found |= workspace.stages(f"scores/{corpus}")
+    return found
+
+
+def _stage_folder(folder: str, records: dict[str, dict[str, Any]]) -> str:
+    """The folder of the stage that a ledger folder speaks of: a selection has one below it per corpus. '' if pruned."""
+    return next((f for f in (folder, folder.rpartition("/")[0]) if f in records), "")
+
+
+def _corpus(folder: str) -> str | None:
+    parts = folder.split("/")
+    if parts[0] in ("corpora", "scores"):
+        return parts[1]
+    return parts[2] if len(parts) > 2 else None
+
+
+def _status(
+    workspace: Workspace, folder: str, record: dict[str, Any], corpus: str | None, total: int | None
+) -> StageStatus:
+    rows: dict[str, Row] = workspace.rows(folder)
+    done = [row for row in rows.values() if row.done]
+    megabytes, seconds = sum(row.bytes_in for row in done) / 1e6, sum(row.seconds for row in done)
+    return StageStatus(
+        kind=record["kind"],
+        name=record["name"],
+        corpus=corpus,
+        folder=folder,
+        total=total,
+        done=len(done),
+        failed={shard: row.error or "" for shard, row in rows.items() if not row.done},
+        rows=sum(row.rows_out for row in done),
+        rejected=sum(row.rejected for row in done),
+        megabytes=megabytes,
+        speed=megabytes / seconds if seconds and megabytes else None,
+        retry=_retry(workspace, record, corpus),
+    )
+
+
+def _retry(workspace: Workspace, record: dict[str, Any], corpus: str | None) -> str:
+    """The command that goes on with a stage; where its settings came from a config, running that does it too."""
+    name, fields, info = record["name"], record["fields"], record["info"]
+    if record["kind"] == "ingest" and info.get("sources"):
+        words = ["ingest", *info["sources"], "--corpus", name]
+    elif record["kind"] == "score" and "scorer" in fields:
+        settings = {k: v for k, v in fields.get("settings", {}).items() if v is not None} | info.get("models", {})
+        words = ["score", name if fields["scorer"] == name else f"{name}={fields['scorer']}", "--corpus", str(corpus)]
+        words += [word for key, value in settings.items() for word in ("--set", f"{name}.{key}={_yaml(value)}")]
+        words += ["--limit", str(fields["limit"])] if fields.get("limit") else []
+    else:
+        return "the command or config that made it, run again"
+    return shlex.join(["tamis", *words, "-w", workspace.url])
+
+
+def _yaml(value: Any) -> str:
+    return value if isinstance(value, str) and value.strip() == value and value else orjson.dumps(value).decode()
+
+
+def _holder(workspace: Workspace) -> str | None:
+    try:
+        holder = orjson.loads(workspace.store.read_bytes(lock.LOCK))
+    except (FileNotFoundError, orjson.JSONDecodeError):  # released, or being written, at this moment
+        return None
+    age = max(int(time.time() - holder["renewed"]), 0)
+    run = f"pid {holder['pid']} on {holder['host']}"
+    if age > lock.STALE_SECONDS:
+        return f"left locked by {run}, which has not renewed it for {age} s"
+    return f"in use by {run} (renewed {age} s ago)"
