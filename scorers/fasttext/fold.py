@@ -38,6 +38,7 @@ def fold(model: ModelFile) -> np.ndarray | None:
         if not np.isfinite(table[start:stop]).all():
             row = start + int(np.argmin(np.isfinite(table[start:stop]).all(axis=1)))
             raise ValueError(f"{model.path}: row {row} of the input matrix gives a score that is not finite")
+        model.release()
     return table
 
 
@@ -65,3 +66,4 @@ def _check_finite(model: ModelFile, matrix: Matrix, name: str) -> None:
         if not finite.all():
             row = start + int(np.argmin(finite))
             raise ValueError(f"{model.path}: row {row} of the {name} matrix holds a number that is not finite")
+        model.release()

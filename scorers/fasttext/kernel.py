@@ -4,7 +4,7 @@ Works on blocks of about a thousand words, in passes over small arrays: word bou
 hashes (many words at a time), dictionary look-ups, then n-grams and sums. Separate passes let the processor overlap
 cache misses, which are most of the cost. Scratch has a fixed size: a document of any length streams through it.
 
-    sum_features(data, offsets, tables, rows, mode, parts, sums, hidden, counts)
+    sum_features(data, begins, stops, tables, rows, mode, parts, sums, hidden, counts, squares)
 
 Facts of the format: a document's features are its words' rows (with character n-grams if the model has them), then the
 rows of its word n-grams, all ending in the token ``</s>``; a literal ``</s>`` ends the document, ``__label__`` tokens
@@ -43,6 +43,8 @@ from scorers.jit import kernel
 BLOCK = 1024  # words per block
 MOST_GRAMS = 1000
 IDS = 4 * BLOCK + MOST_GRAMS
+LONG, PLACES = 1024, 1024  # documents above LONG bytes have their words' repeats counted, in PLACES counters
+AHEAD = 6  # rows fetched ahead of the one being added
 
 SCALAR, FOLDED, DENSE, QUANTISED = 0, 1, 2, 3  # what a row is: see Rows
 WORDS, GRAMS = 1, 2  # parts of the feature list
@@ -114,6 +116,10 @@ def _sum_rows(ids, count, rows, mode, sums, hidden):
                 sums[k] += rows.table[first + k]
     elif mode == DENSE:
         for i in range(count):
+            if i + AHEAD < count:
+                first = rows.offset + np.int64(ids[i + AHEAD]) * rows.width * 4
+                for k in range(0, rows.width * 4, 64):
+                    prefetch(rows.data, first + k)
             if ids[i] != rows.skipped:
                 first = rows.offset + np.int64(ids[i]) * rows.width * 4
                 for k in range(rows.width):
@@ -320,12 +326,15 @@ def _find_words(data, edges, count, heads, tails, lengths, hashes, tables, misse
 
 
 @kernel
-def sum_features(data, offsets, tables, rows, mode, parts, sums, hidden, counts):
+def sum_features(data, begins, stops, tables, rows, mode, parts, sums, hidden, counts, squares):
     """For document i add its features' rows to sums[i] (float64) or hidden[i] (float32), their number to counts[i].
 
-    data uint8, offsets int64 (n + 1,), sums (n, labels) and hidden (n, dim) zeroed by the caller (the one that the
-    mode does not use may have no columns), counts int64 (n,). ``parts``: WORDS, GRAMS or both.
+    data uint8; begins and stops int64 (n,): document i is data[begins[i]:stops[i]]. sums (n, outputs) and hidden
+    (n, dim) are zeroed by the caller (the one that the mode does not use may have no columns), counts and squares are
+    int64 (n,). ``parts``: WORDS, GRAMS or both. squares[i] becomes about the sum of the squared frequencies of the
+    words, for documents above ``LONG`` bytes only.
     """
+    seen = np.zeros(PLACES, np.int32)
     edges = np.empty(2 * BLOCK + 160, np.int64)
     ends = np.empty(BLOCK + 1, np.int64)
     heads, tails = np.empty(BLOCK + 80, np.uint64), np.empty(BLOCK + 80, np.uint64)
@@ -334,14 +343,15 @@ def sum_features(data, offsets, tables, rows, mode, parts, sums, hidden, counts)
     found, places = np.empty(BLOCK + 80, np.int32), np.empty(BLOCK + 80, np.int64)
     kept = np.empty(BLOCK + 80 + MOST_GRAMS, np.int32)
     ids = np.empty(IDS + 80, np.int32)
-    num = len(offsets) - 1
-    doc, at, carry = 0, offsets[0], _0
+    num = len(begins)
+    doc, carry = 0, _0
+    at = begins[0] if num > 0 else 0
     held, closed = 0, False  # of the document under way: hashes kept for n-grams to come; whether </s> was met
     num_edges = 0
     while doc < num:
         first, num_docs = doc, 0
         while doc < num and num_edges < 2 * BLOCK and num_docs < BLOCK:
-            stop = offsets[doc + 1]
+            stop = stops[doc]
             while at < stop and num_edges < 2 * BLOCK:
                 num_edges, carry = _mark_words(data, at, stop, carry, edges, num_edges)
                 at += 64
@@ -349,7 +359,8 @@ def sum_features(data, offsets, tables, rows, mode, parts, sums, hidden, counts)
                 ends[num_docs] = num_edges // 2
                 num_docs += 1
                 doc += 1
-                at = stop
+                if doc < num:
+                    at = begins[doc]
         count = num_edges // 2
         num_longs, special = _read_words(data, edges, count, heads, tails, lengths, longs)
         _hash_words(data, edges, count, heads, tails, lengths, longs, num_longs, hashes)
@@ -384,6 +395,8 @@ def sum_features(data, offsets, tables, rows, mode, parts, sums, hidden, counts)
                 num_kept += 1
                 ids[num_ids] = row
                 num_ids += row >= 0
+                if tables.maxn > 0 and stop - start > LONG // 4:  # its character n-grams may be all the same
+                    squares[target] += (stop - start) ** 2
                 if tables.maxn > 0 and parts & WORDS:
                     _sum_rows(ids, num_ids, rows, mode, sums[target], hidden[target])
                     counts[target] += num_ids
@@ -402,6 +415,11 @@ def sum_features(data, offsets, tables, rows, mode, parts, sums, hidden, counts)
                 if parts & WORDS:
                     _sum_rows(ids, num_ids, rows, mode, sums[target], hidden[target])
                     counts[target] += num_ids
+                if stops[target] - begins[target] > LONG:
+                    for i in range(held, num_kept):
+                        place = kept[i] & (PLACES - 1)
+                        squares[target] += 2 * seen[place] + 1
+                        seen[place] += 1
                 held = 0
                 if tables.word_ngrams > 1 and parts & GRAMS:
                     begin = num_kept if closing else max(0, num_kept - tables.word_ngrams + 1)
@@ -415,6 +433,8 @@ def sum_features(data, offsets, tables, rows, mode, parts, sums, hidden, counts)
                 closed = closing
             if ended:
                 closed, held = False, 0
+                if stops[target] - begins[target] > LONG:
+                    seen[:] = 0
         if num_edges & 1:  # a word is open: it goes to the next block
             edges[0] = edges[num_edges - 1]
         num_edges &= 1

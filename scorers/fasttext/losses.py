@@ -37,14 +37,14 @@ def stepped_sigmoid(logits: np.ndarray) -> np.ndarray:
 
 
 def near_step(logits: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Indices of the documents with a logit within rounding of a step.
+    """Whether a document has a logit within rounding of a step: bool (n,).
 
     The library adds ``counts`` rows in float32; its error grows at most in proportion to their number.
     """
     margin = (2e-5 + 5e-8 * counts)[:, None] * np.maximum(1, np.abs(logits))
     scaled = logits * (_STEPS / (2 * _LIMIT))
     close = np.abs(scaled - np.rint(scaled)) <= margin * (_STEPS / (2 * _LIMIT))
-    return np.flatnonzero((close & (np.abs(logits) <= _LIMIT + margin)).any(axis=1))
+    return (close & (np.abs(logits) <= _LIMIT + margin)).any(axis=1)
 
 
 def tree(counts: np.ndarray) -> np.ndarray:

@@ -92,6 +92,12 @@ class ModelFile:
     pruned: np.ndarray | None
     input: Matrix
     output: Matrix
+    mapping: mmap.mmap
+
+    def release(self) -> None:
+        """Give the memory of the pages read so far back; they stay in the system's cache and come again when read."""
+        if hasattr(self.mapping, "madvise") and hasattr(mmap, "MADV_DONTNEED"):
+            self.mapping.madvise(mmap.MADV_DONTNEED)
 
     @property
     def size(self) -> int:
@@ -108,7 +114,8 @@ class _Bytes:
         if size == 0:
             raise ValueError(f"{path}: the file is empty, expected a fastText model (.bin or .ftz)")
         with open(path, "rb") as file:
-            self.data = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+            self.mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.data = np.frombuffer(self.mapping, np.uint8)
 
     def wrong(self, field: str, found: object, expected: str, at: int | None = None) -> ValueError:
         where = self.at if at is None else at
@@ -179,7 +186,7 @@ def read_model(path: str | Path) -> ModelFile:
     if file.at != len(file.data):
         raise ValueError(f"{path}: byte {file.at}: {len(file.data) - file.at} bytes after the model's end")
     wanted: dict[str, Any] = {name: args[name] for name in ("dim", "word_ngrams", "loss", "bucket", "minn", "maxn")}
-    return ModelFile(path=os.fspath(path), input=matrix, output=output, **dictionary, **wanted)
+    return ModelFile(path=os.fspath(path), input=matrix, output=output, mapping=file.mapping, **dictionary, **wanted)
 
 
 def _read_dictionary(file: _Bytes) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """The scorer ``preselect``: a PreSelect classifier (or any other two-class quality classifier of fastText).
 
-Columns ``<name>_score``, the probability of the positive label, and ``<name>_logit`` = log(p / (1 - p)), both float32. For a
-softmax of two labels the logit is the folded sum itself, which still tells documents apart where p rounds to 1; a
-softmax of more labels compares the positive one with all others together. A document without any feature is null.
+Columns, both float32: ``<name>_score``, the probability of the positive label, and ``<name>_logit`` = log(p / (1 - p)).
+For a softmax of two labels the logit is the folded sum itself, which still tells documents apart where p rounds to 1;
+a softmax of more labels compares the positive one with all others together. A document without any feature is null.
 
     scorer = load(Settings(model="preselect.bin"), {"model": "/models/preselect.bin"}, "preselect")
     score, logit = scorer.score(texts)

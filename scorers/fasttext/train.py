@@ -3,15 +3,15 @@
     train([("1", "good text"), ("0", "bad text"), ...], "model.bin", TrainSettings())
     train("labelled.jsonl", "model.bin", TrainSettings(epoch=3))     # rows {"label": ..., "text": ...}
 
-The library needs care. It leaves nine tenths or more of the input matrix uninitialised when it trains with one thread, and
-trains differently every time with more. So it runs in a process of its own, with one thread, and with the C
-library told to hand out zeroed memory (glibc fills memory with ``perturb`` xor 255; its per-thread cache, which skips
-the filling, is off). What came before in the heap, and MALLOC_* variables of the user, then change nothing. On systems without
-glibc the memory of a fresh process is as good as it is; every weight is checked in any case.
+The library needs care. It leaves nine tenths or more of the input matrix uninitialised when it trains with one
+thread, and trains differently every time with more. So it runs in a process of its own, with one thread, and with the
+C library told to hand out zeroed memory (glibc fills memory with ``perturb`` xor 255; its per-thread cache, which skips
+the filling, is off). What lay in the heap before, and MALLOC_* variables of the user, then change nothing. On systems
+without glibc the memory of a fresh process has to do; every weight is checked in any case.
 
 Rows are put in an order drawn from ``seed`` and their content, so the model does not depend on the order they come in.
-Text means what it means when it is scored: newlines are spaces, a literal ``</s>`` ends the text, and tokens that begin with
-``__label__`` are left out (the library would take them for labels). Defaults are those of the PreSelect paper.
+Text means what it means when it is scored: newlines are spaces, a literal ``</s>`` ends the text, and tokens that begin
+with ``__label__`` are left out (the library would take them for labels). Defaults are those of the PreSelect paper.
 """
 
 from __future__ import annotations
