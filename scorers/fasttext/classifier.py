@@ -26,6 +26,8 @@ from scorers.fasttext.model import (
     ModelFile,
     read_model,
 )
+from scorers.fasttext.rows import DENSE, FOLDED, QUANTISED, SCALAR, Rows
+from scorers.fasttext.tokens import Tables, without_newlines
 from scorers.fasttext.vocabulary import (
     FNV_OFFSET,
     build_front,
@@ -55,12 +57,12 @@ class Classifier:
     pair: bool
     outputs: int
     dim: int
-    tables: kernel.Tables
+    tables: Tables
     mode: int
-    rows: kernel.Rows
+    rows: Rows
     raw_mode: int
-    raw: kernel.Rows
-    output: kernel.Rows
+    raw: Rows
+    output: Rows
     children: np.ndarray
     file: ModelFile
 
@@ -68,7 +70,7 @@ class Classifier:
         """The same model with the weight of ``</s>`` set to zero (it still counts as a feature)."""
         eos = self.tables.eos
         rows = self.rows
-        if eos >= 0 and self.mode in (kernel.SCALAR, kernel.FOLDED):
+        if eos >= 0 and self.mode in (SCALAR, FOLDED):
             table = self.rows.table.copy()
             table[eos * self.outputs : (eos + 1) * self.outputs] = 0
             rows = rows._replace(table=table)
@@ -84,13 +86,13 @@ class Classifier:
         if newline == "":
             kept = np.empty(texts.num_bytes + 1, np.uint8)
             kept_offsets = np.empty_like(offsets)
-            kernel.without_newlines(data, _read_only(offsets), kept, kept_offsets)
+            without_newlines(data, _read_only(offsets), kept, kept_offsets)
             data, offsets = _read_only(kept), kept_offsets
         offsets = _read_only(offsets)
         begins, stops = offsets[:-1], offsets[1:]
         num = len(begins)
         counts, squares = np.zeros(num, np.int64), np.zeros(num, np.int64)
-        if self.mode not in (kernel.SCALAR, kernel.FOLDED):
+        if self.mode not in (SCALAR, FOLDED):
             return self._raw_logits(data, begins, stops, (_EVERYTHING,))
         logits, nothing = np.zeros((num, self.outputs)), np.zeros((num, 0), np.float32)
         kernel.sum_features(
@@ -169,7 +171,7 @@ def load_classifier(path: str | os.PathLike[str]) -> Classifier:
     if folded is None:
         mode, rows = raw_mode, raw
     else:
-        mode = kernel.SCALAR if outputs == 1 else kernel.FOLDED
+        mode = SCALAR if outputs == 1 else FOLDED
         rows = _no_rows()._replace(table=folded.reshape(-1), width=outputs)
     return Classifier(
         labels=[label.removeprefix(LABEL_PREFIX) for label in model.labels],
@@ -188,13 +190,13 @@ def load_classifier(path: str | os.PathLike[str]) -> Classifier:
     )
 
 
-def _tables(model: ModelFile) -> kernel.Tables:
+def _tables(model: ModelFile) -> Tables:
     slots = build_slots(model.strings, model.starts)
     eos = np.frombuffer(b"</s>", np.uint8)
     value = hash_bytes(eos, 0, 4, FNV_OFFSET)
     row = find_word(slots, model.strings, model.starts, value, eos, 0, 4)
     front, front_rows = build_front(slots, model.strings, model.starts, model.num_words)
-    return kernel.Tables(
+    return Tables(
         front=front,
         front_rows=front_rows,
         slots=slots,
@@ -211,18 +213,16 @@ def _tables(model: ModelFile) -> kernel.Tables:
     )
 
 
-def _no_rows() -> kernel.Rows:
+def _no_rows() -> Rows:
     floats, codes = np.zeros(0, np.float32), _read_only(np.zeros(0, np.uint8))
-    return kernel.Rows(
-        floats, 0, codes, 0, 0, 0, codes, _read_only(floats.copy()), codes, _read_only(floats.copy()), -1
-    )
+    return Rows(floats, 0, codes, 0, 0, 0, codes, _read_only(floats.copy()), codes, _read_only(floats.copy()), -1)
 
 
-def _raw_rows(matrix: Matrix) -> tuple[int, kernel.Rows]:
+def _raw_rows(matrix: Matrix) -> tuple[int, Rows]:
     rows = _no_rows()._replace(width=matrix.cols)
     if not matrix.groups:
-        return kernel.DENSE, rows._replace(data=_read_only(matrix.data), offset=matrix.offset)
-    return kernel.QUANTISED, rows._replace(
+        return DENSE, rows._replace(data=_read_only(matrix.data), offset=matrix.offset)
+    return QUANTISED, rows._replace(
         groups=matrix.groups,
         group_width=matrix.width,
         codes=_read_only(matrix.codes),
@@ -232,10 +232,10 @@ def _raw_rows(matrix: Matrix) -> tuple[int, kernel.Rows]:
     )
 
 
-def _output_rows(matrix: Matrix) -> kernel.Rows:
+def _output_rows(matrix: Matrix) -> Rows:
     """B for ``losses.multiply_output``: quantised as it is, dense copied to where its floats are aligned."""
     mode, rows = _raw_rows(matrix)
-    if mode == kernel.DENSE:
+    if mode == DENSE:
         return _no_rows()._replace(width=matrix.cols, table=matrix.block(0, matrix.rows).copy().reshape(-1))
     return rows
 

@@ -13,131 +13,25 @@ vanish, unknown words count in n-grams only. A newline is a separator here (as i
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-from scorers.fasttext.intrinsics import (
-    LANES,
-    hash_lanes,
-    load_f32,
-    load_u64,
-    multiply_high,
-    prefetch,
-    trailing_zeros,
-    word_bits64,
-)
-from scorers.fasttext.vocabulary import (
-    FNV_OFFSET,
-    FNV_PRIME,
-    find_candidate,
-    find_gram,
-    find_word,
-    first_eight,
-    hash_bytes,
-    is_word_at,
-    row_at,
-)
+from scorers.fasttext.intrinsics import multiply_high, prefetch
+from scorers.fasttext.rows import SCALAR, sum_rows
+from scorers.fasttext.tokens import EOS, LABEL, find_words, hash_words, mark_words, read_words
+from scorers.fasttext.vocabulary import FNV_OFFSET, FNV_PRIME, find_gram
 from scorers.jit import kernel
 
 BLOCK = 1024  # words per block
 MOST_GRAMS = 1000
 IDS = 4 * BLOCK + MOST_GRAMS
 LONG, PLACES = 1024, 1024  # documents above LONG bytes have their words' repeats counted, in PLACES counters
-AHEAD = 6  # rows fetched ahead of the one being added
 
-SCALAR, FOLDED, DENSE, QUANTISED = 0, 1, 2, 3  # what a row is: see Rows
 WORDS, GRAMS = 1, 2  # parts of the feature list
 
-_EOS = np.uint64(int.from_bytes(b"</s>", "little"))
 _EOS_HASH = np.uint32(3617362777)
-_LABEL = np.uint64(int.from_bytes(b"__label_", "little"))
 _UNDERSCORE = np.uint8(ord("_"))
 _MIX = np.uint64(116049371)
-_0, _1, _63, _ALL = np.uint64(0), np.uint64(1), np.uint64(63), np.uint64(2**64 - 1)
-
-
-class Tables(NamedTuple):
-    """The dictionary of a model; ``inverse`` is (2**64 - 1) // bucket, ``eos`` the row of </s> or -1."""
-
-    front: np.ndarray
-    front_rows: np.ndarray
-    slots: np.ndarray
-    strings: np.ndarray
-    starts: np.ndarray
-    gram_slots: np.ndarray
-    num_words: int
-    eos: int
-    bucket: int
-    inverse: np.uint64
-    word_ngrams: int
-    minn: int
-    maxn: int
-
-
-class Rows(NamedTuple):
-    """What is summed. SCALAR and FOLDED use ``table`` (float32, ``width`` per feature), DENSE the float32 rows at byte
-    ``offset`` of ``data``, QUANTISED the codes. ``skipped`` is a row that counts as a feature but adds nothing, or -1.
-    """
-
-    table: np.ndarray
-    width: int
-    data: np.ndarray
-    offset: int
-    groups: int
-    group_width: int
-    codes: np.ndarray
-    centroids: np.ndarray
-    norm_codes: np.ndarray
-    norm_centroids: np.ndarray
-    skipped: int
-
-
-@kernel
-def _sum_rows(ids, count, rows, mode, sums, hidden):
-    """Add the rows ``ids[:count]``: folded ones to ``sums`` (float64), raw ones to ``hidden`` (float32, in order)."""
-    if mode == SCALAR:
-        table = rows.table
-        a, b, c, d = 0.0, 0.0, 0.0, 0.0
-        whole = count & ~3
-        for i in range(0, whole, 4):
-            a += table[ids[i]]
-            b += table[ids[i + 1]]
-            c += table[ids[i + 2]]
-            d += table[ids[i + 3]]
-        for i in range(whole, count):
-            a += table[ids[i]]
-        sums[0] += (a + b) + (c + d)
-    elif mode == FOLDED:
-        width = rows.width
-        for i in range(count):
-            first = np.int64(ids[i]) * width
-            for k in range(width):
-                sums[k] += rows.table[first + k]
-    elif mode == DENSE:
-        for i in range(count):
-            if i + AHEAD < count:
-                first = rows.offset + np.int64(ids[i + AHEAD]) * rows.width * 4
-                for k in range(0, rows.width * 4, 64):
-                    prefetch(rows.data, first + k)
-            if ids[i] != rows.skipped:
-                first = rows.offset + np.int64(ids[i]) * rows.width * 4
-                for k in range(rows.width):
-                    hidden[k] += load_f32(rows.data, first + 4 * k)
-    else:
-        for i in range(count):
-            row = np.int64(ids[i])
-            if row == rows.skipped:
-                continue
-            norm = np.float32(1)
-            if len(rows.norm_codes) > 0:
-                norm = rows.norm_centroids[rows.norm_codes[row]]
-            for group in range(rows.groups):
-                begin = group * rows.group_width
-                size = min(rows.group_width, rows.width - begin)
-                centroid = begin * 256 + np.int64(rows.codes[row * rows.groups + group]) * size
-                for k in range(size):
-                    hidden[begin + k] += norm * rows.centroids[centroid + k]
+_0 = np.uint64(0)
 
 
 @kernel
@@ -185,9 +79,9 @@ def _subwords(data, start, stop, tables, rows, mode, ids, sums, hidden):
             if n >= tables.minn and not (n == 1 and (i == 0 or j == size)):
                 count = _push_gram(value, tables, ids, count)
                 if count == IDS:
-                    _sum_rows(ids, count, rows, mode, sums, hidden)
+                    sum_rows(ids, count, rows, mode, sums, hidden)
                     total, count = total + count, 0
-    _sum_rows(ids, count, rows, mode, sums, hidden)
+    sum_rows(ids, count, rows, mode, sums, hidden)
     return total + count
 
 
@@ -203,7 +97,7 @@ def _word_ngrams(hashes, last, begin, tables, rows, mode, ids, sums, hidden):
             ids[i] = row
             if mode == SCALAR:
                 prefetch(rows.table, row)
-        _sum_rows(ids, pairs, rows, mode, sums, hidden)
+        sum_rows(ids, pairs, rows, mode, sums, hidden)
         return pairs
     for i in range(begin):
         value = np.uint64(np.int64(hashes[i]))
@@ -211,118 +105,10 @@ def _word_ngrams(hashes, last, begin, tables, rows, mode, ids, sums, hidden):
             value = value * _MIX + np.uint64(np.int64(hashes[j]))
             count = _push_gram(value, tables, ids, count)
         if count + tables.word_ngrams > IDS:
-            _sum_rows(ids, count, rows, mode, sums, hidden)
+            sum_rows(ids, count, rows, mode, sums, hidden)
             total, count = total + count, 0
-    _sum_rows(ids, count, rows, mode, sums, hidden)
+    sum_rows(ids, count, rows, mode, sums, hidden)
     return total + count
-
-
-@kernel
-def _edge_bits(data, at, stop):
-    """word_bits64 for the last bytes of the buffer."""
-    bits = np.uint64(0)
-    for k in range(stop - at):
-        byte = data[at + k]
-        if byte != 32 and byte != 0 and not 9 <= byte <= 13:
-            bits |= _1 << np.uint64(k)
-    return bits
-
-
-@kernel
-def _mark_words(data, at, stop, carry, edges, count):
-    """Write where words begin and end in up to 64 bytes of a document: (edges so far, whether a word is open)."""
-    left = stop - at
-    if at + 64 <= len(data):
-        bits = word_bits64(data, at)
-        if left < 64:
-            bits &= (_1 << np.uint64(left)) - _1
-    else:
-        bits = _edge_bits(data, at, min(stop, at + 64))
-    change = bits ^ (bits << _1 | carry)
-    while change != 0:
-        edges[count] = at + np.int64(trailing_zeros(change))
-        count += 1
-        change &= change - _1
-    carry = bits >> _63
-    if left <= 64 and carry != 0:
-        edges[count] = stop
-        count, carry = count + 1, _0
-    return count, carry
-
-
-@kernel
-def _read_words(data, edges, count, heads, tails, lengths, longs):
-    """First and second eight bytes of each word (zero-padded); returns (words above 16 bytes, whether any is special).
-
-    Special words are those that may be ``</s>`` or begin with ``__label__``.
-    """
-    if count == 0:
-        return 0, False
-    inside = edges[2 * count - 1] + 16 <= len(data)
-    num_longs = 0
-    for j in range(count):
-        start, stop = edges[2 * j], edges[2 * j + 1]
-        length = stop - start
-        if inside:
-            head_gap = np.uint64(64 - 8 * min(length, 8))
-            tail_gap = np.uint64(32 - 4 * min(max(length - 8, 0), 8))  # applied twice: a shift by 64 is undefined
-            heads[j] = load_u64(data, start) & (_ALL >> head_gap)
-            tails[j] = load_u64(data, start + 8) & (_ALL >> tail_gap >> tail_gap)
-        else:
-            heads[j] = first_eight(data, start, stop)
-            tails[j] = first_eight(data, start + 8, stop) if length > 8 else _0
-        lengths[j] = min(length, 17)
-        longs[num_longs] = j
-        num_longs += length > 16
-    special = False
-    for j in range(count):
-        special |= (heads[j] == _EOS) | (heads[j] == _LABEL)
-    return num_longs, special
-
-
-@kernel
-def _hash_words(data, edges, count, heads, tails, lengths, longs, num_longs, hashes):
-    """FNV-1a of each word: the first 16 bytes of LANES words at once, what is beyond one by one."""
-    for j in range(0, count, LANES):  # lanes beyond the last word hold old words and are not read
-        hash_lanes(heads, tails, lengths, hashes, j)
-    for i in range(num_longs):
-        j = longs[i]
-        hashes[j] = hash_bytes(data, edges[2 * j] + 16, edges[2 * j + 1], np.uint64(hashes[j]))
-
-
-@kernel
-def _find_words(data, edges, count, heads, tails, lengths, hashes, tables, missed, places, found):
-    """Row of each word or -1; returns whether one is a label. Frequent words are answered by a table that fits L2."""
-    num_missed = 0
-    mask = np.uint32(len(tables.front_rows) - 1)
-    for j in range(count):
-        at = np.int64(hashes[j] & mask)
-        hit = (tables.front[2 * at] == heads[j]) & (tables.front[2 * at + 1] == tails[j]) & (lengths[j] <= 16)
-        found[j] = tables.front_rows[at]
-        missed[num_missed] = j
-        num_missed += not hit
-    mask = np.uint32(len(tables.slots) // 4 - 1)
-    for i in range(num_missed):
-        prefetch(tables.slots, np.int64(hashes[missed[i]] & mask) * np.int64(4))
-    label = False
-    num_longs = 0
-    for i in range(num_missed):
-        j = missed[i]
-        place = find_candidate(tables.slots, heads[j], tails[j], np.uint64(hashes[j]), lengths[j] > 16)
-        found[j] = row_at(tables.slots, place) if place >= 0 else np.int64(-1)
-        label |= found[j] >= tables.num_words
-        if place >= 0 and lengths[j] > 16:
-            prefetch(tables.starts, np.int64(found[j]) + 1)
-            prefetch(tables.strings, np.int64(tables.slots[place + 3]) + 16)
-            missed[num_longs] = j  # the list is read ahead of this place
-            places[num_longs] = place
-            num_longs += 1
-    for i in range(num_longs):
-        j = missed[i]
-        start, stop = edges[2 * j], edges[2 * j + 1]
-        if not is_word_at(tables.slots, places[i], tables.strings, tables.starts, data, start, stop):
-            found[j] = find_word(tables.slots, tables.strings, tables.starts, np.uint64(hashes[j]), data, start, stop)
-    return label
 
 
 @kernel
@@ -353,7 +139,7 @@ def sum_features(data, begins, stops, tables, rows, mode, parts, sums, hidden, c
         while doc < num and num_edges < 2 * BLOCK and num_docs < BLOCK:
             stop = stops[doc]
             while at < stop and num_edges < 2 * BLOCK:
-                num_edges, carry = _mark_words(data, at, stop, carry, edges, num_edges)
+                num_edges, carry = mark_words(data, at, stop, carry, edges, num_edges)
                 at += 64
             if at >= stop:
                 ends[num_docs] = num_edges // 2
@@ -362,9 +148,9 @@ def sum_features(data, begins, stops, tables, rows, mode, parts, sums, hidden, c
                 if doc < num:
                     at = begins[doc]
         count = num_edges // 2
-        num_longs, special = _read_words(data, edges, count, heads, tails, lengths, longs)
-        _hash_words(data, edges, count, heads, tails, lengths, longs, num_longs, hashes)
-        special |= _find_words(data, edges, count, heads, tails, lengths, hashes, tables, missed, places, found)
+        num_longs, special = read_words(data, edges, count, heads, tails, lengths, longs)
+        hash_words(data, edges, count, heads, tails, lengths, longs, num_longs, hashes)
+        special |= find_words(data, edges, count, heads, tails, lengths, hashes, tables, missed, places, found)
         j = 0
         for segment in range(num_docs + (doc < num)):
             target = first + segment
@@ -382,14 +168,14 @@ def sum_features(data, begins, stops, tables, rows, mode, parts, sums, hidden, c
                 j = stop_word
             while j < stop_word and not closed:
                 row, prefix = found[j], heads[j]
-                if prefix == _EOS:
+                if prefix == EOS:
                     closing = True
                     break
                 start, stop = edges[2 * j], edges[2 * j + 1]
                 j += 1
                 if row >= tables.num_words:
                     continue
-                if row < 0 and prefix == _LABEL and stop - start > 8 and data[start + 8] == _UNDERSCORE:
+                if row < 0 and prefix == LABEL and stop - start > 8 and data[start + 8] == _UNDERSCORE:
                     continue
                 kept[num_kept] = np.int32(hashes[j - 1])
                 num_kept += 1
@@ -398,7 +184,7 @@ def sum_features(data, begins, stops, tables, rows, mode, parts, sums, hidden, c
                 if tables.maxn > 0 and stop - start > LONG // 4:  # its character n-grams may be all the same
                     squares[target] += (stop - start) ** 2
                 if tables.maxn > 0 and parts & WORDS:
-                    _sum_rows(ids, num_ids, rows, mode, sums[target], hidden[target])
+                    sum_rows(ids, num_ids, rows, mode, sums[target], hidden[target])
                     counts[target] += num_ids
                     num_ids = 0
                     counts[target] += _subwords(
@@ -413,7 +199,7 @@ def sum_features(data, begins, stops, tables, rows, mode, parts, sums, hidden, c
                     ids[num_ids] = tables.eos
                     num_ids += tables.eos >= 0
                 if parts & WORDS:
-                    _sum_rows(ids, num_ids, rows, mode, sums[target], hidden[target])
+                    sum_rows(ids, num_ids, rows, mode, sums[target], hidden[target])
                     counts[target] += num_ids
                 if stops[target] - begins[target] > LONG:
                     for i in range(held, num_kept):
@@ -438,15 +224,3 @@ def sum_features(data, begins, stops, tables, rows, mode, parts, sums, hidden, c
         if num_edges & 1:  # a word is open: it goes to the next block
             edges[0] = edges[num_edges - 1]
         num_edges &= 1
-
-
-@kernel
-def without_newlines(data, offsets, kept, kept_offsets):
-    """Copy the documents without the byte 10: words on both sides of a newline become one."""
-    at = np.int64(0)
-    kept_offsets[0] = 0
-    for doc in range(len(offsets) - 1):
-        for i in range(offsets[doc], offsets[doc + 1]):
-            kept[at] = data[i]
-            at += data[i] != 10
-        kept_offsets[doc + 1] = at
