@@ -106,6 +106,8 @@ def line_blocks(
             chunk = chunk[newline + 1 :]
             if stop is not None and offset >= stop:
                 return
+            if not chunk:
+                continue
         last = chunk.rfind(b"\n")
         if last < 0:
             length += len(chunk)

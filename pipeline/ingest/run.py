@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from pipeline import ledger
 from pipeline.errors import ShardsFailed, UserError
-from pipeline.execute import Job, Pool, jobs_to_do
+from pipeline.execute import Job, Pool, jobs_to_do, pending
 from pipeline.ingest import duplicates
 from pipeline.ingest.cut import Piece, Slice, Weighed, cut, joined, needs_split
 from pipeline.ingest.layout import SAMPLE_ROWS, Layout, make_layout, sampled
@@ -108,13 +108,18 @@ def ingest(workspace: Workspace, name: str, settings: IngestSettings, pool: Pool
     run = _Run(workspace, name, settings, found, _stage(workspace, name, settings, found), pool)
     store, folder = workspace.store, run.stage.folder
     count = _begun(run)
-    if count is None or any(shard not in workspace.corpus(name).done for shard in _names(count)):
+    if count is None or pending(workspace, folder, _names(count)):
         for place in (folder, f"{folder}/rejects", run.scratch, f"{run.scratch}/staged"):
             store.sweep(place)
-        plan = _plan(run)
+        plan = _plan(run, begun=count is not None)
         shards = _names(len(plan.slices))
         if count is None:
             run.stage.save(store, num_shards=len(shards))
+        elif count != len(shards):
+            raise UserError(
+                f"corpus {name!r} has lost shards, and its input now makes {len(shards)} shards instead of {count} "
+                f"(a file became readable?); remove {store.shown(folder)} and ingest again"
+            )
         (_through_staging if settings.id else _directly)(run, plan, shards)
     else:
         shards = _names(count)
@@ -147,16 +152,18 @@ def _begun(run: _Run) -> int | None:
     return None
 
 
-def _plan(run: _Run) -> Plan:
+def _plan(run: _Run, begun: bool) -> Plan:
     store, name = run.workspace.store, f"{run.scratch}/plan.json"
     if store.exists(name):
         return Plan.from_bytes(store.read_bytes(name))
     layout = _layout(run.input, run.settings)
-    run.stage.save(store)
+    if not begun:
+        run.stage.save(store)
     files, parts = _first_splits(run)
     slices = [joined(pieces) for pieces in cut(run.input.format, files, run.settings, parts)][: run.settings.limit]
     if not slices:
-        store.remove(run.stage.folder)
+        for place in (run.stage.folder, run.scratch, ledger.folder(run.scratch)):
+            store.remove(place)
         raise UserError(f"sources: no documents in {len(run.input.files)} files of {run.input.format}")
     plan = Plan(layout, slices)
     store.write_bytes(name, plan.to_bytes())
@@ -236,7 +243,7 @@ def _jobs(
 
 def _directly(run: _Run, plan: Plan, shards: list[str]) -> None:
     folder = run.stage.folder
-    todo = jobs_to_do(run.workspace.rows(folder), shards)
+    todo = pending(run.workspace, folder, shards)
     run.pool.run(_jobs(run, plan, shards, todo, folder, staged=False), make_shard, run.stage.label)
 
 
@@ -244,9 +251,12 @@ def _through_staging(run: _Run, plan: Plan, shards: list[str]) -> None:
     """Stage what is not staged, find duplicates among all that is, publish what is not published."""
     workspace, folder, staged = run.workspace, run.stage.folder, f"{run.scratch}/staged"
     store = workspace.store
-    todo = jobs_to_do(workspace.rows(folder), shards)
-    attempts = dict(todo)
-    unread = [job for job in jobs_to_do(workspace.rows(staged), shards) if job[0] in attempts]
+    todo = pending(workspace, folder, shards)
+    # A staged file that is gone was published, unless what was published is gone too.
+    sizes = {**store.sizes(folder), **store.sizes(staged)}
+    wanted = dict(todo)
+    there = {s: row for s, row in workspace.rows(staged).items() if s not in wanted or _is_there(row, sizes)}
+    unread = jobs_to_do(there, shards)
     if unread:
         run.pool.run(_jobs(run, plan, shards, unread, staged, staged=True), make_shard, f"read {run.name}")
     rows = workspace.rows(staged)
@@ -265,6 +275,10 @@ def _through_staging(run: _Run, plan: Plan, shards: list[str]) -> None:
             task = duplicates.PublishTask(staged, folder, rows[shard], paths)
             jobs.append(Job(workspace, shard, ((folder, attempt),), task))
     run.pool.run(jobs, duplicates.publish, run.stage.label)
+
+
+def _is_there(row: Row, sizes: dict[str, int]) -> bool:
+    return not row.done or sizes.get(f"{row.shard}.parquet") == row.size
 
 
 def _ended(run: _Run, shards: list[str]) -> list[Row]:

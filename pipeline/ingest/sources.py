@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import fsspec
@@ -230,8 +231,9 @@ def _url(fs: Any, path: str) -> str:
 
 def _stamp(info: Mapping[str, Any]) -> str:
     for key in ("ETag", "etag", "mtime", "last_modified", "LastModified", "updated", "created"):
-        if info.get(key):
-            return str(info[key])
+        if value := info.get(key):
+            # Some filesystems give a date in one call and its seconds in another.
+            return str(value.timestamp() if isinstance(value, datetime) else value)
     return ""
 
 
