@@ -19,6 +19,7 @@ import difflib
 import io
 import os
 import re
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -48,6 +49,72 @@ LOCKED = (
 )
 
 
+class Handle:
+    """One file open for reading, with a position per thread.
+
+    DuckDB's threads share a handle and call seek, then read: with one position they would read from each other's
+    place, and get an error at best, wrong bytes at worst.
+    """
+
+    def __init__(self, store: Store, name: str):
+        self._at: dict[int, int] = {}
+        self._descriptor: int | None = None
+        self._file: Any = None
+        self._lock = threading.Lock()
+        path = store.path(name)
+        if store.is_local:
+            self._descriptor = os.open(path, os.O_RDONLY)
+            self._size = os.fstat(self._descriptor).st_size
+            return
+        if store.is_shared_between_processes:
+            self._file = store.fs.open(path, "rb", block_size=REMOTE_BLOCK, cache_type="readahead")
+        else:
+            # memory:// gives every reader the same file object.
+            self._file = io.BytesIO(store.read_bytes(name))
+        self._size = self._file.seek(0, os.SEEK_END)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move this thread's position; the new position."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: self._size}[whence]
+        self._at[threading.get_ident()] = base + offset
+        return base + offset
+
+    def tell(self) -> int:
+        """This thread's position."""
+        return self._at.get(threading.get_ident(), 0)
+
+    def read(self, size: int = -1) -> bytes:
+        """As many bytes from this thread's position, fewer only at the end of the file."""
+        at = self.tell()
+        size = max(self._size - at, 0) if size < 0 else size
+        data = self._read_at(at, size)
+        self._at[threading.get_ident()] = at + len(data)
+        return data
+
+    def _read_at(self, at: int, size: int) -> bytes:
+        if self._descriptor is None:
+            with self._lock:
+                self._file.seek(at)
+                return self._file.read(size)
+        parts = []
+        while size > 0 and (part := os.pread(self._descriptor, size, at)):
+            parts.append(part)
+            at, size = at + len(part), size - len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def close(self) -> None:
+        """Let go of the file; it is no error if it is closed."""
+        if self._descriptor is not None:
+            descriptor, self._descriptor = self._descriptor, None
+            os.close(descriptor)
+            self._file = io.BytesIO()  # a read after this finds nothing instead of another file's descriptor
+        elif self._file is not None:
+            self._file.close()
+
+    def __del__(self) -> None:
+        self.close()  # DuckDB drops handles without closing them
+
+
 class WorkspaceFiles(AbstractFileSystem):
     """A read-only fsspec filesystem of exactly the given files; DuckDB sees them below tamis://."""
 
@@ -68,13 +135,7 @@ class WorkspaceFiles(AbstractFileSystem):
         """A file open for reading. Raises PermissionError for any other mode."""
         if mode != "rb":
             raise PermissionError(f"{path}: the workspace is read-only")
-        store, name = self._file(path)
-        if store.is_local:
-            return open(store.path(name), "rb", buffering=0)
-        if not store.is_shared_between_processes:
-            # memory:// gives every reader the same file object, whose position threads would move under each other.
-            return io.BytesIO(store.read_bytes(name))
-        return store.fs.open(store.path(name), "rb", block_size=REMOTE_BLOCK, cache_type="readahead")
+        return Handle(*self._file(path))
 
     def info(self, path: str, **options: Any) -> dict[str, Any]:
         """Name, size in bytes and type of one file."""

@@ -79,12 +79,13 @@ class Table:
         )
 
     def placed(self) -> str:
-        """The same with `_place`: a number of shard and row that is equal in every table of the corpus.
+        """The same with `_row`, the row in its shard.
 
         Score tables have the ids of their documents in the same order (checked when they are written), so joining by
-        place is joining by id, at a third of the time and half of the memory.
+        shard and row is joining by id, at a third of the time; and a condition on `shard` opens the files of that
+        shard alone.
         """
-        return self.select(_place="split_part(parse_filename(filename, true), '-', 2)::BIGINT << 40 | file_row_number")
+        return self.select(_row="file_row_number")
 
 
 @dataclass
@@ -197,7 +198,10 @@ def _single(documents: Table, scores: Table, counted: Table | None) -> str:
 
 
 def _joined(documents: Table, tables: list[Table]) -> str:
-    joins = "".join(f" LEFT JOIN ({one.placed()}) s{i} ON s{i}._place = d._place" for i, one in enumerate(tables))
+    joins = "".join(
+        f" LEFT JOIN ({one.placed()}) s{i} ON s{i}.shard = d.shard AND s{i}._row = d._row"
+        for i, one in enumerate(tables)
+    )
     return f"({documents.placed()}) d{joins}"
 
 
