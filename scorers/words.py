@@ -199,23 +199,31 @@ def _split(data, offsets, index, pages, first_doc, num, doc_offsets, starts, end
             return doc, num
         i = begin
         while i < end:
-            x = load_bytes(text, i, limit)
-            plain = min(_plain_bytes(x), end - i)
-            if plain == 0 and text[i] < 0x80 and kinds[text[i]] & SPACE:
-                i += 1
-                continue
-            stop = i + plain
-            if (
-                plain_ascii and 0 < plain < 8 and (stop == end or (text[stop] < 0x80 and kinds[text[stop]] & SPACE))
-            ):  # nearly every word of a Latin text: what hash_bytes does, without its loop
-                mark = _ONE << np.uint64(8 * plain)
-                starts[num] = i - begin
-                ends[num] = stop - begin
-                chars[num] = plain
-                hashes[num] = mix(_SEED ^ ((x & (mark - _ONE)) | mark))
-                num += 1
-                i = stop + (stop < end)
-                continue
+            # Nearly every word of a Latin text is ASCII: its end is found and its hash made (as hash_bytes does) in one
+            # go. Any other word starts again below.
+            stop, folded = i, _SEED
+            x = load_bytes(text, stop, limit)
+            plain = min(_plain_bytes(x), end - stop)
+            while plain == 8 and plain_ascii:
+                folded = (folded ^ x) * _FOLD
+                folded ^= folded >> _SHIFT_32
+                stop += 8
+                x = load_bytes(text, stop, limit)
+                plain = min(_plain_bytes(x), end - stop)
+            stop += plain
+            if stop == end or (text[stop] < 0x80 and kinds[text[stop]] & SPACE):
+                if stop == i:
+                    i += 1
+                    continue
+                if plain_ascii:
+                    mark = _ONE << np.uint64(8 * plain)
+                    starts[num] = i - begin
+                    ends[num] = stop - begin
+                    chars[num] = stop - i
+                    hashes[num] = mix(folded ^ ((x & (mark - _ONE)) | mark))
+                    num += 1
+                    i = stop + (stop < end)
+                    continue
             stop, tails = _word_end(text, i, end, limit, page_of, kinds)
             if stop == i:  # white space of more than one byte
                 i += decode(text, i, end)[1]

@@ -11,9 +11,9 @@ from scorers.texts import Texts
 SCORER = load(Settings(), {}, "repetition")
 
 
-def score(text: str) -> dict:
+def score(text: str, scorer=SCORER) -> dict:
     texts = Texts.from_arrow(pa.array([text], pa.large_string()))
-    return pa.Table.from_arrays(SCORER.score(texts), schema=SCORER.schema).to_pylist()[0]
+    return pa.Table.from_arrays(scorer.score(texts), schema=scorer.schema).to_pylist()[0]
 
 
 def test_one_word_half_a_million_times():
@@ -31,6 +31,11 @@ def test_half_a_million_distinct_words():
 def test_a_megabyte_without_a_space_is_one_word():
     row = score("x" * 1_000_000)
     assert (row["rep_line_excess"], row["rep_ngram2_cover"], row["rep_loop_share"]) == (0, None, 0)
+
+
+def test_a_megabyte_without_a_space_is_a_million_characters():
+    row = score("x" * 1_000_000, load(Settings(split="characters"), {}, "repetition"))
+    assert (row["rep_line_excess"], row["rep_ngram10_cover"], row["rep_loop_copies"]) == (0, 1, 1_000_000)
 
 
 def test_a_megabyte_of_newlines_has_no_unit():
