@@ -64,10 +64,10 @@ def label(
             raise ValueError(f"shares {positive} and {negative}: expected two above 0 with a sum of at most 1")
         if len(rows) < 2:
             raise ValueError(f"{len(rows)} documents have a strength; expected two or more")
-        top = _capped(falling, domains, per_domain)[: max(int(positive * len(rows)), 1)]
+        top = _capped(falling, domains, per_domain)[: max(int(positive * len(rows) + 1e-9), 1)]
         free = np.ones(len(value), bool)
         free[top] = False  # reached only where caps make the walk long
-        bottom = _capped(rising[free[rising]], domains, per_domain)[: max(int(negative * len(rows)), 1)]
+        bottom = _capped(rising[free[rising]], domains, per_domain)[: max(int(negative * len(rows) + 1e-9), 1)]
     else:
         raise ValueError(f"no rule {rule!r}; there are {', '.join(get_args(Rule))}")
     if len(bottom) == 0:
@@ -80,7 +80,7 @@ def label(
 def _ties(ids: pa.Array | pa.ChunkedArray, seed: int) -> np.ndarray:
     """A number per document that orders equal strengths: by xxh3 of the id under the seed, then by the id."""
     names = ids.to_pylist()
-    hashes = np.fromiter((xxhash.xxh3_64_intdigest(name, seed=seed) for name in names), np.uint64, len(names))
+    hashes = np.fromiter((xxhash.xxh3_64_intdigest(name.encode(), seed=seed) for name in names), np.uint64, len(names))
     order = np.argsort(hashes, kind="stable")
     same = np.flatnonzero(hashes[order][1:] == hashes[order][:-1])
     if len(same):  # next to never, unless an id is repeated

@@ -65,7 +65,7 @@ def _linear(estimates: np.ndarray, caps: np.ndarray) -> np.ndarray:
     levels, level = np.unique(-estimates, return_inverse=True)
     wanted = np.bincount(level, weights=caps, minlength=len(levels))
     before = np.concatenate([[0.0], np.cumsum(wanted)[:-1]])
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         share = np.where(wanted > 0, np.clip((1 - before) / wanted, 0, 1), 0)
     return caps * share[level]
 
