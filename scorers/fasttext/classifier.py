@@ -93,7 +93,7 @@ class Classifier:
         num = len(begins)
         counts, squares = np.zeros(num, np.int64), np.zeros(num, np.int64)
         if self.mode not in (SCALAR, FOLDED):
-            return self._raw_logits(data, begins, stops, (_EVERYTHING,))
+            return self._raw_logits(data, begins, stops)
         logits, nothing = np.zeros((num, self.outputs)), np.zeros((num, 0), np.float32)
         kernel.sum_features(
             data, begins, stops, self.tables, self.rows, self.mode, _EVERYTHING, logits, nothing, counts, squares
@@ -104,17 +104,13 @@ class Classifier:
             again |= losses.near_step(logits, counts)
         chosen = np.flatnonzero(again)
         if len(chosen):
-            exact, _ = self._raw_logits(
-                data, _read_only(begins[chosen]), _read_only(stops[chosen]), (kernel.WORDS, kernel.GRAMS)
-            )
+            exact, _ = self._raw_logits(data, _read_only(begins[chosen]), _read_only(stops[chosen]))
             usable = np.isfinite(exact).all(axis=1)  # absurd weights overflow float32 where the folded sum does not
             logits[chosen[usable]] = exact[usable]
             self.file.release()
         return logits, counts
 
-    def _raw_logits(
-        self, data: np.ndarray, begins: np.ndarray, stops: np.ndarray, parts: tuple[int, ...]
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _raw_logits(self, data: np.ndarray, begins: np.ndarray, stops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The library's own way: float32 sums of rows, times 1/n, times B. Slower: a row is dim numbers."""
         num = len(begins)
         counts, squares = np.zeros(num, np.int64), np.zeros(num, np.int64)
@@ -123,7 +119,7 @@ class Classifier:
         for start in range(0, num, step):
             part = slice(start, start + step)
             hidden = np.zeros((len(begins[part]), self.dim), np.float32)
-            for kind in parts:
+            for kind in (kernel.WORDS, kernel.GRAMS):  # the library's order, in documents of any length
                 kernel.sum_features(
                     data, begins[part], stops[part], self.tables, self.raw, self.raw_mode, kind,
                     nothing[part], hidden, counts[part], squares[part],

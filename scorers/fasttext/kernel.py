@@ -24,7 +24,7 @@ from scorers.jit import kernel
 BLOCK = 1024  # words per block
 MOST_GRAMS = 1000
 IDS = 4 * BLOCK + MOST_GRAMS
-LONG, PLACES = 1024, 1024  # documents above LONG bytes have their words' repeats counted, in PLACES counters
+LONG, PLACES = 1024, 1024  # documents above LONG bytes have their repeats counted, in PLACES counters or more
 
 WORDS, GRAMS = 1, 2  # parts of the feature list
 
@@ -57,8 +57,19 @@ def _push_gram(value, tables, ids, count):
 
 
 @kernel
-def _subwords(data, start, stop, tables, rows, mode, ids, sums, hidden):
-    """Sum the character n-grams of "<" + word + ">"; returns how many."""
+def _count_repeats(values, seen):
+    """Growth of the sum of squared frequencies; values share a counter where their low bits agree."""
+    growth = 0
+    for value in values:
+        place = value & (len(seen) - 1)
+        growth += 2 * seen[place] + 1
+        seen[place] += 1
+    return growth
+
+
+@kernel
+def _subwords(data, start, stop, tables, rows, mode, ids, sums, hidden, seen, squares):
+    """Sum the character n-grams of "<" + word + ">" and count their repeats; returns how many."""
     size = stop - start + 2
     total, count = 0, 0
     for i in range(size):
@@ -79,8 +90,10 @@ def _subwords(data, start, stop, tables, rows, mode, ids, sums, hidden):
             if n >= tables.minn and not (n == 1 and (i == 0 or j == size)):
                 count = _push_gram(value, tables, ids, count)
                 if count == IDS:
+                    squares[0] += _count_repeats(ids[:count], seen)
                     sum_rows(ids, count, rows, mode, sums, hidden)
                     total, count = total + count, 0
+    squares[0] += _count_repeats(ids[:count], seen)
     sum_rows(ids, count, rows, mode, sums, hidden)
     return total + count
 
@@ -118,9 +131,9 @@ def sum_features(data, begins, stops, tables, rows, mode, parts, sums, hidden, c
     data uint8; begins and stops int64 (n,): document i is data[begins[i]:stops[i]]. sums (n, outputs) and hidden
     (n, dim) are zeroed by the caller (the one that the mode does not use may have no columns), counts and squares are
     int64 (n,). ``parts``: WORDS, GRAMS or both. squares[i] becomes about the sum of the squared frequencies of the
-    words, for documents above ``LONG`` bytes only.
+    words (if the document is above ``LONG`` bytes) and of the character n-grams.
     """
-    seen = np.zeros(PLACES, np.int32)
+    seen = np.zeros(PLACES if tables.maxn == 0 else 8 * PLACES, np.int32)
     edges = np.empty(2 * BLOCK + 160, np.int64)
     ends = np.empty(BLOCK + 1, np.int64)
     heads, tails = np.empty(BLOCK + 80, np.uint64), np.empty(BLOCK + 80, np.uint64)
@@ -181,14 +194,22 @@ def sum_features(data, begins, stops, tables, rows, mode, parts, sums, hidden, c
                 num_kept += 1
                 ids[num_ids] = row
                 num_ids += row >= 0
-                if tables.maxn > 0 and stop - start > LONG // 4:  # its character n-grams may be all the same
-                    squares[target] += (stop - start) ** 2
                 if tables.maxn > 0 and parts & WORDS:
                     sum_rows(ids, num_ids, rows, mode, sums[target], hidden[target])
                     counts[target] += num_ids
                     num_ids = 0
                     counts[target] += _subwords(
-                        data, start, stop, tables, rows, mode, ids, sums[target], hidden[target]
+                        data,
+                        start,
+                        stop,
+                        tables,
+                        rows,
+                        mode,
+                        ids,
+                        sums[target],
+                        hidden[target],
+                        seen,
+                        squares[target : target + 1],
                     )
             j = stop_word
             if not closed:
@@ -202,10 +223,7 @@ def sum_features(data, begins, stops, tables, rows, mode, parts, sums, hidden, c
                     sum_rows(ids, num_ids, rows, mode, sums[target], hidden[target])
                     counts[target] += num_ids
                 if stops[target] - begins[target] > LONG:
-                    for i in range(held, num_kept):
-                        place = kept[i] & (PLACES - 1)
-                        squares[target] += 2 * seen[place] + 1
-                        seen[place] += 1
+                    squares[target] += _count_repeats(kept[held:num_kept], seen)
                 held = 0
                 if tables.word_ngrams > 1 and parts & GRAMS:
                     begin = num_kept if closing else max(0, num_kept - tables.word_ngrams + 1)
@@ -219,7 +237,7 @@ def sum_features(data, begins, stops, tables, rows, mode, parts, sums, hidden, c
                 closed = closing
             if ended:
                 closed, held = False, 0
-                if stops[target] - begins[target] > LONG:
+                if tables.maxn > 0 or stops[target] - begins[target] > LONG:
                     seen[:] = 0
         if num_edges & 1:  # a word is open: it goes to the next block
             edges[0] = edges[num_edges - 1]

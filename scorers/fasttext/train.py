@@ -23,7 +23,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -148,15 +148,19 @@ def _training_line(number: int, row: object) -> tuple[bytes, str]:
     return _PREFIX + name + b" " + content + b"\n", label
 
 
+def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process in which the library finds zeros wherever it forgets to write."""
+    kept = {name: value for name, value in environment.items() if not name.startswith("MALLOC_")}
+    return kept | {"GLIBC_TUNABLES": _MEMORY}
+
+
 def _run_library(source: str, target: str, settings: TrainSettings) -> None:
     """The library in a fresh process with zeroed memory."""
     names = {"word_ngrams": "wordNgrams", "min_count": "minCount"}
     options = {names.get(name, name): value for name, value in settings.model_dump().items()}
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-    environment["GLIBC_TUNABLES"] = _MEMORY
     done = subprocess.run(
         [sys.executable, "-P", "-c", _CHILD, json.dumps([source, target, options])],
-        env=environment,
+        env=clean_environment(os.environ),
         capture_output=True,
         text=True,
         errors="replace",
