@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,15 +61,24 @@ def _dataset_batches(file: InputFile, piece: Piece) -> Iterator[tuple[int, pa.Re
             position += batch.num_rows
 
 
+@functools.lru_cache(maxsize=4)
+def _from_hub(name: str, config: str | None) -> Any:
+    """Kept open in a worker: every call asks the hub whether its copy is the newest."""
+    from datasets import load_dataset
+
+    return load_dataset(name, config)
+
+
 def open_dataset(dataset: Dataset) -> dict[str, Any]:
     """{split: datasets.Dataset}, in the dataset's own order. Raises UserError if it is not there."""
-    from datasets import DatasetDict, load_dataset, load_from_disk
+    from datasets import DatasetDict, load_dataset, load_from_disk  # seconds to import, and few need it
 
     try:
         if dataset.saved:
             found = load_from_disk(dataset.location)
         else:
-            found = load_dataset(dataset.location, dataset.config)
+            local = os.path.isdir(dataset.location)
+            found = (load_dataset if local else _from_hub)(dataset.location, dataset.config)
     except FileNotFoundError as error:
         raise UserError(f"dataset {dataset.location!r}: {' '.join(str(error).split())[:500]}") from None
     splits = dict(found) if isinstance(found, DatasetDict) else {str(found.split or "train"): found}

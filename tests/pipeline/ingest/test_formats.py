@@ -187,3 +187,10 @@ def test_parquet_text_of_numbers_is_an_error(tmp_path: Path, workspace: Workspac
 def test_no_such_file(workspace: Workspace, pool: Pool) -> None:
     with pytest.raises(UserError, match=r"'org/name': no such file or folder \(a dataset of the hub is written hf://"):
         run(workspace, pool, "org/name")
+
+
+def test_a_hub_dataset_that_cannot_be_had_is_one_clear_line(workspace: Workspace, pool: Pool) -> None:
+    # The tests run with HF_HUB_OFFLINE: what is not in the cache is out of reach.
+    with pytest.raises(UserError, match="^dataset 'nobody/nothing': "):
+        run(workspace, pool, "hf://datasets/nobody/nothing")
+    assert workspace.corpora() == []
