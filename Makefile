@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.tamis-installed
 
-.PHONY: help demo test test-long lint bench clean
+.PHONY: help demo test test-long lint bench bench-data bench-model bench-peers clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,16 @@ lint: $(STAMP)  ## format and check
 
 bench: $(STAMP)  ## Tamis beside its peers on the same documents; see benchmarks/README.md
 	$(BIN)/python -m benchmarks.run
+	$(BIN)/python -m benchmarks.report
+
+bench-data: $(STAMP)  ## the documents of the benchmark: Debian's manuals, downloaded
+	$(BIN)/python -m benchmarks.corpus
+
+bench-model: bench-data  ## the classifier of the benchmark, trained on them (a few minutes, 1.2 GB)
+	$(BIN)/python -m benchmarks.model
+
+bench-peers: $(STAMP)  ## environments of the systems that Tamis is compared with
+	$(BIN)/python -m benchmarks.peers
 
 clean:  ## remove the environment and what the demo made
 	rm -rf $(VENV) demo-workspace

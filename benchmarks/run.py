@@ -1,0 +1,110 @@
+"""Measure: `python -m benchmarks.run [NAME...] [--mb 100] [--parts 12] [--missing]`; all when no name is given.
+
+Prints what it does to stderr and a Markdown table per comparison to stdout. What covers less than 100 MB is a trial:
+it is kept under benchmarks/.data/trials and never reaches the README.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks import common, report
+from benchmarks.common import FULL_MB, NotReady, commit, keep, now, result_file, say
+
+
+def _fasttext(options: argparse.Namespace) -> dict[str, Any]:
+    from benchmarks import compare
+
+    return compare.fasttext(options.mb, options.parts)
+
+
+def _repetition(options: argparse.Namespace) -> dict[str, Any]:
+    from benchmarks import compare
+
+    return compare.repetition(options.mb, options.parts)
+
+
+def _ingest(options: argparse.Namespace) -> dict[str, Any]:
+    from benchmarks import ingest
+
+    return ingest.measure(options.mb, options.repeats)
+
+
+def _pass(options: argparse.Namespace) -> dict[str, Any]:
+    from benchmarks import scoring
+
+    # 2 GB where the others take 100 MB.
+    return scoring.measure(options.mb * 20, options.repeats)
+
+
+def _plan(options: argparse.Namespace) -> dict[str, Any]:
+    from benchmarks import planning
+
+    return planning.measure(10_000 if options.mb >= FULL_MB else 500, options.repeats)
+
+
+def _linear(options: argparse.Namespace) -> dict[str, Any]:
+    from benchmarks import linear
+
+    return linear.measure(options.mb, options.repeats)
+
+
+def _demo(options: argparse.Namespace) -> dict[str, Any]:
+    from benchmarks import demo
+
+    return demo.measure()
+
+
+COMPARISONS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "fasttext": _fasttext,
+    "repetition": _repetition,
+    "ingest": _ingest,
+    "pass": _pass,
+    "plan": _plan,
+    "linear": _linear,
+    "demo": _demo,
+}
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run the comparisons asked for; one that fails leaves the others. 1 if any failed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(COMPARISONS))
+    parser.add_argument("--mb", type=float, default=FULL_MB, help="MB of text, 10^6 bytes [%(default)s]")
+    parser.add_argument("--parts", type=int, default=12, help="parts that the text is cut into [%(default)s]")
+    parser.add_argument("--repeats", type=int, default=5, help="of what is not measured in parts [%(default)s]")
+    parser.add_argument("--missing", action="store_true", help="only what has no result of this commit")
+    options = parser.parse_args(words)
+    if unknown := set(options.names) - set(COMPARISONS):
+        parser.error(f"unknown {', '.join(sorted(unknown))}; known: {', '.join(COMPARISONS)}")
+    failed = []
+    for name in options.names or COMPARISONS:
+        path = result_file(name, options.mb)
+        if options.missing and path.exists() and json.loads(path.read_text())["commit"] == commit():
+            say(f"{name}: {common.shown(path)} is of this commit")
+            continue
+        begun = now()
+        say(f"{name}: begins {begun['time']}, load {begun['load']}")
+        try:
+            keep(path, name, begun, COMPARISONS[name](options))
+        except NotReady as error:
+            failed.append(name)
+            say(f"{name}: {error}")
+            continue
+        except Exception:
+            failed.append(name)
+            traceback.print_exc()
+            continue
+        print(report.section(name, json.loads(path.read_text())), flush=True)
+    if failed:
+        say(f"not measured: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
