@@ -191,6 +191,6 @@ def test_no_such_file(workspace: Workspace, pool: Pool) -> None:
 
 def test_a_hub_dataset_that_cannot_be_had_is_one_clear_line(workspace: Workspace, pool: Pool) -> None:
     # The tests run with HF_HUB_OFFLINE: what is not in the cache is out of reach.
-    with pytest.raises(UserError, match="^dataset 'nobody/nothing': "):
+    with pytest.raises(UserError, match=r"^dataset 'nobody/nothing': "):
         run(workspace, pool, "hf://datasets/nobody/nothing")
     assert workspace.corpora() == []
