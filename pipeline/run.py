@@ -68,6 +68,7 @@ def plan(config: Config, workspace: Workspace) -> list[Planned]:
         stage = classifier_stage(name, trained)
         add(_planned(workspace, stage, {stage.folder: ["model"]}, MODEL), ("classifier", name))
     named: set[str] = set()
+    selected: set[str] = set()
     for entry in config.scores:
         for corpus in entry.corpora:
             shown, key = f"{entry.spec.alias} of {corpus}", ("score", f"{corpus}/{entry.spec.alias}")
@@ -85,12 +86,13 @@ def plan(config: Config, workspace: Workspace) -> list[Planned]:
         needs += [("score", f"{c}/{e.spec.alias}") for e in config.scores for c in e.corpora if c in chosen.corpora]
         if not waits("select", name, needs, ("selection", name)):
             stage = select_stage(workspace, name, chosen, named)
+            selected.add(stage.folder)
             parts = {f"{stage.folder}/{c}": workspace.corpus(c).shards for c in chosen.corpora}
             add(_planned(workspace, stage, parts), ("selection", name))
-    for name, settings in config.exports.items():
-        needs = [("selection", settings.selection)] if settings.selection else []
+    for name, exported in config.exports.items():
+        needs = [("selection", exported.selection)] if exported.selection else []
         if not waits("export", name, needs, ("export", name)):
-            stage = export_stage(workspace, name, settings, named)
+            stage = export_stage(workspace, name, exported, named | selected)
             record = saved(workspace.store, stage.folder)
             shards = [] if record is None else [str(s) for s in record["info"].get("shards", [])]
             add(_planned(workspace, stage, {stage.folder: shards or None}, ""), ("export", name))
@@ -121,10 +123,12 @@ def run(config: Config, workspace: Workspace, pool: Pool, limit: int | None = No
         shards = {shard: error for failed in failures for shard, error in failed.failed.items()}
         raise ShardsFailed("run", shards, sum(failed.total for failed in failures))
     named = named_stages(config, workspace, limit)
+    selected = set()
     for name, selection in config.selections.items():
-        select(workspace, name, _over_config(config, selection), pool, named)
+        made = select(workspace, name, _over_config(config, selection), pool, named)
+        selected.add(made["folder"])
     for name, exported in config.exports.items():
-        export(workspace, name, exported, pool, named)
+        export(workspace, name, exported, pool, named | selected)
 
 
 def named_stages(config: Config, workspace: Workspace, limit: int | None = None) -> set[str]:

@@ -19,6 +19,8 @@ from pipeline.storage import Store
 
 GROUP_BYTES = 64 << 20
 """Text in one row group of documents: what a reader holds at once."""
+GROUP_ROWS = 250_000
+"""Documents in one row group, however short: ids and other columns take memory too."""
 NARROW_ROWS = 122_880
 """Rows in one row group of a narrow table: DuckDB's own unit of parallel work."""
 BATCH_BYTES = 8 << 20
@@ -33,7 +35,7 @@ class DocumentWriter:
         self.num_rows = 0
         self.num_bytes = 0
         self._waiting: list[pa.Table] = []
-        self._waiting_bytes = 0
+        self._waiting_bytes = self._waiting_rows = 0
         light = [name for name in schema.names if name != "text"]
         self._writer = pq.ParquetWriter(
             path,
@@ -47,28 +49,27 @@ class DocumentWriter:
 
     def write(self, table: pa.Table) -> None:
         """Add rows; `table` has exactly the writer's schema."""
-        lengths = _lengths(table.column("text"))
+        ends = np.cumsum(_lengths(table.column("text")))
         start = 0
-        ends = np.cumsum(lengths)
-        while True:
-            # A group ends with the row that reaches GROUP_BYTES.
+        while start < table.num_rows:
+            # A group ends with the row that reaches GROUP_BYTES or GROUP_ROWS.
             before = int(ends[start - 1]) if start else 0
-            stop = int(np.searchsorted(ends, before + GROUP_BYTES - self._waiting_bytes)) + 1
-            if stop > table.num_rows:
-                break
-            self._waiting.append(table.slice(start, stop - start))
-            self._flush()
-            start = stop
-        if start < table.num_rows:
-            self._waiting.append(table.slice(start))
-            self._waiting_bytes += int(ends[-1]) - (int(ends[start - 1]) if start else 0)
+            by_bytes = int(np.searchsorted(ends, before + GROUP_BYTES - self._waiting_bytes)) + 1
+            stop = min(by_bytes, start + GROUP_ROWS - self._waiting_rows)
+            part = table.slice(start, min(stop, table.num_rows) - start)
+            self._waiting.append(part)
+            self._waiting_rows += part.num_rows
+            start += part.num_rows
+            self._waiting_bytes += int(ends[start - 1]) - before
+            if start == stop:
+                self._flush()
         self.num_rows += table.num_rows
         self.num_bytes += int(ends[-1]) if len(ends) else 0
 
     def _flush(self) -> None:
         group = pa.concat_tables(self._waiting).combine_chunks()
         self._writer.write_table(group, row_group_size=max(group.num_rows, 1))
-        self._waiting, self._waiting_bytes = [], 0
+        self._waiting, self._waiting_bytes, self._waiting_rows = [], 0, 0
 
     def close(self) -> None:
         """Write what waits and the footer."""

@@ -41,16 +41,20 @@ def test_the_bytes_do_not_depend_on_how_rows_arrive(
     folder = tmp_path_factory.mktemp("shards")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shards, "GROUP_BYTES", 60)
+        patch.setattr(shards, "GROUP_ROWS", 7)
         table = documents([t.encode("utf-8", "ignore").decode() for t in texts])
         assert written(f"{folder}/a", table, cuts) == written(f"{folder}/b", table, [])
         assert pq.read_table(f"{folder}/a").equals(table)
 
 
-def test_row_groups_are_bounded_by_text(tmp_path: os.PathLike[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_groups_are_bounded_by_text_and_rows(tmp_path: os.PathLike[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "GROUP_BYTES", 100)
     written(f"{tmp_path}/a", documents(["x" * 40] * 7), [])
     sizes = [pq.ParquetFile(f"{tmp_path}/a").metadata.row_group(i).num_rows for i in range(3)]
     assert sizes == [3, 3, 1]
+    monkeypatch.setattr(shards, "GROUP_ROWS", 2)
+    written(f"{tmp_path}/b", documents(["x"] * 5), [])
+    assert pq.ParquetFile(f"{tmp_path}/b").metadata.num_row_groups == 3
 
 
 def test_documents_carry_no_dictionary_and_no_statistics_on_text(tmp_path: os.PathLike[str]) -> None:
