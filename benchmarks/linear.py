@@ -1,6 +1,6 @@
 """Cost per byte of documents that are made to hurt, beside the median cost of real ones: fastText, repetition, lengths.
 
-One core, in memory, in batches as a stage makes them. Each shape is scored as one document of several MB and again
+One core, in memory, in batches as a stage makes them; CPU time, since one shape is not measured beside another. Each shape is scored as one document of several MB and again
 cut into documents of 2 KB. 1 means: as cheap per byte as the median batch of the real documents.
 """
 
@@ -67,7 +67,7 @@ def measure(megabytes: float, repeats: int) -> dict[str, Any]:
         worst = max(ratios, key=lambda name: ratios[name])
         unit = f"times; worst scorer: {worst} {ratios[worst]:.2f}"
         lines.append(line(shape, unit, [sum(costs.values()) / sum(usual.values())]))
-    about = "Each number is the median of repeats; times: cost per byte against the median batch of real documents.\n"
+    about = "Each number is the median of repeats in CPU time; times: cost per byte against the median batch of real documents.\n"
     return {"megabytes": megabytes, "model": model.facts(), "lines": lines, **found, "about": about}
 
 
@@ -89,9 +89,9 @@ def _child(request: dict[str, Any]) -> dict[str, Any]:
             texts = Texts.from_arrow(batch)
             size += texts.num_bytes
             for name, scorer in loaded.items():
-                begun = time.perf_counter()
+                begun = time.process_time()
                 scorer.score(texts)
-                seconds[name] += time.perf_counter() - begun
+                seconds[name] += time.process_time() - begun
         return {name: value / size for name, value in seconds.items()}
 
     def typical(runs: list[dict[str, float]]) -> dict[str, float]:
