@@ -45,7 +45,8 @@ _EVERYTHING = kernel.WORDS | kernel.GRAMS
 _CHUNK = 1 << 22  # numbers of an intermediate array: bounds the memory of a batch of short documents
 # The library adds rows in float32, and a row that is added m times adds its rounding error m times. Above this sum of
 # m * m (natural text of 23 kB, 500 repeats of a word) the error came near 1e-6 in trials; to agree is to repeat it.
-_REPEATS = 1 << 18
+# Character n-grams repeat more, and pruned models keep the largest rows, so models with subwords get a lower limit.
+_REPEATS, _SUBWORD_REPEATS = 1 << 18, 1 << 15
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class Classifier:
             data, begins, stops, self.tables, self.rows, self.mode, _EVERYTHING, logits, nothing, counts, squares
         )
         logits /= np.maximum(counts, 1)[:, None]
-        again = squares > _REPEATS
+        again = squares > (_SUBWORD_REPEATS if self.tables.maxn else _REPEATS)
         if self.loss in (NEGATIVE, ONE_VS_ALL):
             again |= losses.near_step(logits, counts)
         chosen = np.flatnonzero(again)
