@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from scorers.preselect.strength import Strength
+from scorers.preselect.strength import Strength, combined
 
 
 def histogram(found: Strength, bins: int = 20) -> pa.Table:
@@ -134,8 +134,7 @@ def relations(value: np.ndarray, losses: np.ndarray, benchmark: np.ndarray, leng
     losses: (D, N) sums; benchmark: (N,) or (B, N), of which the mean over benchmarks of the z-scores picks the two
     models; lengths: (D,), in characters, bytes or tokens.
     """
-    scores = np.atleast_2d(np.asarray(benchmark, np.float64))
-    scores = ((scores - scores.mean(axis=1, keepdims=True)) / scores.std(axis=1, keepdims=True)).mean(axis=0)
+    scores = combined(benchmark, losses.shape[1], "zscore")[0]
     with np.errstate(invalid="ignore", divide="ignore"):
         gap = (losses[:, scores.argmin()] - losses[:, scores.argmax()]) / lengths
     keep = np.isfinite(value) & np.isfinite(gap)

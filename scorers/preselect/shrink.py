@@ -5,10 +5,12 @@
 The document itself stays out of M, else a domain of one would pull a document towards itself. PreSelect's paper loses
 4 to 5 points when it selects by domain alone, and single short documents are noisy: this stands in between.
 
-k (kappa) is how many tokens the domain's word is worth. Without a value it is estimated by the method of moments:
-within domains the squared deviation of a document is t + v / n on average, t the spread of true strengths and v / n
-the noise; a straight line through squared deviations over 1 / n gives both, and k = v / t makes S~ the best linear
-guess. Strengths are bounded and their noise falls only roughly as 1 / n: it is a default, not a truth.
+k (kappa) is how many tokens the domain's word is worth: a few dozen help among short documents, and cost precision in
+a pool of mixed lengths (docs/experiments/preselect-recovery.md). None estimates it by the method of moments: within
+domains the squared deviation of a document is t + v / n on average, t the spread of true strengths and v / n the
+noise; a straight line through squared deviations over 1 / n gives both, and k = v / t makes S~ the best linear guess.
+That holds for means of token scores. It fails for concordances, which spread more among long documents, where the
+predictive ones reach 1: there the estimate is mostly 0. Hence no default.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ class Shrunk:
     kappa: float
 
 
-def shrink(value: np.ndarray, tokens: np.ndarray, domain: np.ndarray, kappa: float | None = None) -> Shrunk:
+def shrink(value: np.ndarray, tokens: np.ndarray, domain: np.ndarray, kappa: float | None) -> Shrunk:
     """Shrink strengths (D,) towards their domains' leave-one-out means.
 
     tokens: (D,), the weight of each document (any measure of its size will do, and kappa is in its unit); domain: (D,)

@@ -121,16 +121,20 @@ def combined(benchmark: np.ndarray, models: int, combine: Combine = "mean") -> n
             f"benchmark scores have shape {np.shape(benchmark)}; expected ({models},) or (benchmarks, {models}), "
             "one finite score per model"
         )
+    flat = np.flatnonzero((scores == scores[:, :1]).all(axis=1))
+    if len(flat):
+        raise ValueError(f"benchmark {flat[0]} gives every model the same score and orders nothing: leave it out")
     if combine == "zscore":
-        spread = scores.std(axis=1, keepdims=True)
-        scores = ((scores - scores.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1)).mean(axis=0)[None]
+        centred = scores - scores.mean(axis=1, keepdims=True)
+        scores = (centred / scores.std(axis=1, keepdims=True)).mean(axis=0)[None]
     elif combine == "rank":
         scores = average_ranks(scores).mean(axis=0)[None]
     elif combine != "mean":
         raise ValueError(f"combine is {combine!r}; expected mean, zscore or rank")
-    flat = np.flatnonzero((scores == scores[:, :1]).all(axis=1))
-    if len(flat):
-        raise ValueError(f"benchmark {flat[0]} gives every model the same score and orders nothing: leave it out")
+    if combine != "mean" and np.ptp(scores) < 1e-9:
+        raise ValueError(
+            "the benchmarks cancel out: together they order no models; use combine='mean' or fewer of them"
+        )
     return scores
 
 

@@ -47,19 +47,19 @@ def planted(seed, spread, noise):
 @pytest.mark.parametrize(("spread", "noise"), [(0.1, 1.0), (0.2, 0.6), (0.1, 1.5)])
 def test_kappa_by_moments_finds_the_ratio_of_noise_to_spread(spread, noise):
     _, seen, tokens, domain = planted(0, spread, noise)
-    assert shrink(seen, tokens, domain).kappa == pytest.approx((noise / spread) ** 2, rel=0.25)
+    assert shrink(seen, tokens, domain, None).kappa == pytest.approx((noise / spread) ** 2, rel=0.25)
 
 
 def test_shrunk_strengths_are_closer_to_the_truth_than_both_of_their_parts():
     truth, seen, tokens, domain = planted(1, 0.1, 1.0)
-    found = shrink(seen, tokens, domain)
+    found = shrink(seen, tokens, domain, None)
     errors = [np.mean((guess - truth) ** 2) for guess in (found.value, seen, found.domain_mean)]
     assert errors[0] < 0.8 * min(errors[1:])
 
 
 def test_without_noise_nothing_is_shrunk_and_with_nothing_else_all_is():
     _, seen, tokens, domain = planted(2, 0.1, 0.0)
-    assert shrink(seen, tokens, domain).kappa < 1
+    assert shrink(seen, tokens, domain, None).kappa < 1
     found = shrink(seen, tokens, domain, np.inf)
     np.testing.assert_array_equal(found.value, found.domain_mean)
 

@@ -211,6 +211,8 @@ def test_what_cannot_be_told_is_worth_one_half():
         (np.ones((2, 6)), PAPER[:5], {}, "benchmark scores have shape"),
         (np.ones((2, 6)), np.where(PAPER > 80, np.nan, PAPER), {}, "one finite score per model"),
         (np.ones((2, 6)), [PAPER, np.ones(6)], {}, "benchmark 1 gives every model the same score"),
+        (np.ones((2, 6)), [PAPER, np.ones(6)], {"combine": "rank"}, "benchmark 1 gives every model the same score"),
+        (np.ones((2, 6)), [PAPER, -PAPER], {"combine": "zscore"}, "the benchmarks cancel out"),
         (np.ones((2, 6)), PAPER, {"estimator": "noise"}, "needs the token losses"),
         (np.ones((2, 6)), PAPER, {"estimator": "kendall"}, "there are preselect, spearman"),
         (np.ones((2, 6)), PAPER, {"ties": "drop"}, "expected paper or half"),

@@ -1,0 +1,1 @@
+"""Experiments whose outcomes the documentation quotes. Run from the checkout, never imported by the project."""
