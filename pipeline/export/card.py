@@ -111,7 +111,9 @@ def _selection(selection: dict[str, Any]) -> list[str]:
             lines.append(f"- {key}: `{value}`")
     result = selection["result"]
     for cut in result["cuts"]:
-        of = "all other sources" if cut["source"] is None else f"source `{cut['source']}`"
+        shared = any(other["source"] is not None for other in result["cuts"] if other["kind"] == cut["kind"])
+        others = "all other sources" if shared else "all sources together"
+        of = others if cut["source"] is None else f"source `{cut['source']}`"
         ends = f", last score in {cut['last_score_in']:.6g}" if cut["last_score_in"] is not None else ""
         lines.append(f"- {cut['kind']} of {of}: {cut['kept']:,} of {cut['limit']:,} {result['unit']}{ends}")
     counts = [counts for sources in result["sources"].values() for counts in sources.values()]

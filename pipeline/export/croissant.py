@@ -25,6 +25,7 @@ CONTEXT: dict[str, Any] = {
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
     "examples": {"@id": "cr:examples", "@type": "@json"},
     "extract": "cr:extract",
     "field": "cr:field",
@@ -44,6 +45,7 @@ CONTEXT: dict[str, Any] = {
     "regex": "cr:regex",
     "repeated": "cr:repeated",
     "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
     "sc": "https://schema.org/",
     "separator": "cr:separator",
     "source": "cr:source",
@@ -85,11 +87,11 @@ def croissant(
             }
             for path, size, digest in of_split
         ]
+        # Without containedIn readers look for the files beside this description, where they lie.
         whole = {
             "@type": "cr:FileSet",
             "@id": f"{split}-files",
             "name": f"{split}-files",
-            "containedIn": [{"@id": path} for path, _, _ in of_split],
             "encodingFormat": "application/x-parquet",
             "includes": f"data/{split}-*.parquet",
         }

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import os
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -64,7 +65,10 @@ def export(
     """
     plan = planned(workspace, name, settings, named)
     plan.refuse_incomplete()
-    place = _Place(Store(settings.out), "") if settings.out else _Place(workspace.store, plan.stage.folder)
+    place = _Place(workspace.store, plan.stage.folder)
+    if settings.out:
+        # Workers may run in another folder.
+        place = _Place(Store(settings.out if "://" in settings.out else os.path.abspath(settings.out)), "")
     shown = place.store.shown(place.folder).rstrip("/")
     there = _there(place, plan, shown)
     data = "data" if settings.format == "hf" else ""
