@@ -39,9 +39,9 @@ def test_a_good_config_is_read_with_paths_beside_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ("corpora: {web: {source_s: [a]}}", r"corpora\.web: source_s: unknown key; did you mean 'source'"),
+        ("corpora: {web: {source_s: [a]}}", r"corpora\.web: source_s: unknown key; did you mean 'sources'"),
         ("corpora: {web: {}}", r"corpora\.web: sources: missing"),
-        ("corpus: {}", "corpus: unknown key; did you mean 'corpora'"),
+        ("corpra: {}", "corpra: unknown key; did you mean 'corpora'"),
         ("scores: [lenghts]", r"scores\[0\]: unknown scorer 'lenghts'; did you mean 'lengths'"),
         ("scores: [{scorer: fasttext}]", r"scores\[0\]: model: missing"),
         ("scores: [{scorer: preselect, model: x, newline: y}]", r"scores\[0\]: newline"),
