@@ -1,7 +1,8 @@
 """Cost per byte of documents that are made to hurt, beside the median cost of real ones: fastText, repetition, lengths.
 
-One core, in memory, in batches as a stage makes them; CPU time, since one shape is not measured beside another. Each shape is scored as one document of several MB and again
-cut into documents of 2 KB. 1 means: as cheap per byte as the median batch of the real documents.
+One core, in memory, in batches as a stage makes them; CPU time, since one shape is not measured beside another. Each
+shape is scored as one document of several MB and again cut into documents of 2 KB. 1 means: as cheap per byte as the
+median batch of the real documents.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def measure(megabytes: float, repeats: int) -> dict[str, Any]:
         worst = max(ratios, key=lambda name: ratios[name])
         unit = f"times; worst scorer: {worst} {ratios[worst]:.2f}"
         lines.append(line(shape, unit, [sum(costs.values()) / sum(usual.values())]))
-    about = "Each number is the median of repeats in CPU time; times: cost per byte against the median batch of real documents.\n"
+    about = "Medians of repeats, in CPU time; times: cost per byte against the median batch of real documents.\n"
     return {"megabytes": megabytes, "model": model.facts(), "lines": lines, **found, "about": about}
 
 

@@ -73,7 +73,7 @@ def _rates(result: dict[str, Any]) -> str:
     for line in result["lines"]:
         spread = f"{number(line['low'])} to {number(line['high'])}" if "low" in line else ""
         rows.append([line["what"], number(line["value"]), line["unit"], spread])
-    return table(["what", "median", "unit", "95 % or range"], rows) + "\n" + result["about"] + "\n"
+    return table(["what", "median", "unit", "95 %"], rows) + "\n" + result["about"] + "\n"
 
 
 BODIES = {
