@@ -47,7 +47,7 @@ for name, options in trained.items():
     labels = options.pop("labels")
     with open(f"{folder}/docs.json") as file, open(f"{folder}/rows.txt", "w") as rows:
         for i, text in enumerate(json.load(file)):
-            rows.write(f"__label__{i // 3 % labels} {text}\\n")
+            rows.write(f"__label__{(i // 3 if labels < 11 else i) % labels} {text}\\n")
     options = {"dim": 10, "epoch": 4, "lr": 0.5, "bucket": 20000, "wordNgrams": 2, "thread": 1, "verbose": 0} | options
     model = fasttext.train_supervised(f"{folder}/rows.txt", **options)
     model.save_model(f"{folder}/{name}.bin")
