@@ -61,6 +61,8 @@ class Compute:
     """address of a cluster that exists, tcp://host:8786; None: a local cluster made for the run"""
     memory: str | None = None
     """memory limit of each local worker, such as '2GB'; None: an equal share of the machine's"""
+    resources: dict[str, float] | None = None
+    """what each local worker offers, such as {"GPU": 1}; workers of a cluster that exists say so themselves"""
 
 
 @dataclass(frozen=True)
@@ -201,8 +203,13 @@ class Pool:
             self._client = self._stack.enter_context(_client(self.compute, self.workspace))
         return self._client
 
-    def map(self, function: Callable[[T], Any], items: Sequence[T]) -> Iterator[tuple[T, Any]]:
-        """(item, result or exception) as they complete, a window in flight at a time. Order is not promised."""
+    def map(
+        self, function: Callable[[T], Any], items: Sequence[T], resources: dict[str, float] | None = None
+    ) -> Iterator[tuple[T, Any]]:
+        """(item, result or exception) as they complete, a window in flight at a time. Order is not promised.
+
+        resources: what each task takes of its worker, such as {"GPU": 1} (Dask worker resources).
+        """
         if not items:
             return
         from distributed import as_completed
@@ -215,7 +222,7 @@ class Pool:
         def submit(count: int) -> list[Any]:
             made = []
             for item, _ in zip(waiting, range(count), strict=False):
-                future = client.submit(function, item, pure=False)
+                future = client.submit(function, item, pure=False, resources=resources)
                 flying[future] = item
                 made.append(future)
             return made
@@ -229,11 +236,18 @@ class Pool:
             for more in submit(1):
                 completed.add(more)
 
-    def run(self, jobs: Sequence[Job], work: Work, label: str, unit: str = "shards") -> list[Row]:
+    def run(
+        self,
+        jobs: Sequence[Job],
+        work: Work,
+        label: str,
+        unit: str = "shards",
+        resources: dict[str, float] | None = None,
+    ) -> list[Row]:
         """Do all jobs; their ledger rows, failed ones included. Afterwards the ledger is compacted."""
         rows: list[Row] = []
         with Progress(label, len(jobs), unit) as progress:
-            for job, result in self.map(_Attempt(work), jobs):
+            for job, result in self.map(_Attempt(work), jobs, resources):
                 if isinstance(result, BaseException):
                     result = self._lost(job, result)
                 rows += result
@@ -294,6 +308,7 @@ def _client(compute: Compute, workspace: Workspace) -> Iterator[Client]:
             threads_per_worker=1,
             processes=processes,
             memory_limit=compute.memory or "auto",
+            resources=compute.resources or {},
             dashboard_address=":0",
             silence_logs=50,
         ) as cluster,
