@@ -198,6 +198,7 @@ def _pieces(plan: Plan, split: str, parts: list[Part], sizes: dict[int, Size], s
 
 def _run(pool: Pool, jobs: list[Job], work: Any, label: str, unit: str) -> None:
     rows = pool.run(jobs, work, label, unit)
+    assert len(rows) == len(jobs), f"{label}: {len(jobs)} {unit} to do, {len(rows)} tried"
     failed = {row.shard: row.error or "" for row in rows if not row.done}
     if failed:
         raise ShardsFailed(label, failed, len(rows))

@@ -121,6 +121,7 @@ def select(
         if (shard.corpus, shard.shard) in todo
     ]
     rows = pool.run(jobs, _write, f"select {name}")
+    assert len(rows) == len(jobs), f"select {name}: {len(jobs)} shards to write, {len(rows)} tried"
     failed = {f"{row.stage}/{row.shard}": row.error or "" for row in rows if not row.done}
     if failed:
         raise ShardsFailed(f"select {name}", failed, len(rows))

@@ -20,13 +20,17 @@ def answers(pool: Pool, function: Callable[[T], R], items: Sequence[T]) -> Itera
     left = list(items)
     for trial in range(RETRIES + 1):
         again = []
+        heard = 0
         for item, answer in pool.map(function, left):
+            heard += 1
             if not isinstance(answer, BaseException):
                 yield answer
             elif is_transient(answer) and trial < RETRIES:
                 again.append(item)
             else:
                 raise _named(item, answer)
+        # A shard that nobody asked would be missing from every sum, and no sum would show it.
+        assert heard == len(left), f"{len(left)} shards were to answer, {heard} did"
         if not again:
             return
         left = again
