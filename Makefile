@@ -3,21 +3,34 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.tamis-installed
+VENV_LM := .venv-lm
+STAMP_LM := $(VENV_LM)/.tamis-installed
 
-.PHONY: help demo test test-long lint bench bench-data bench-model bench-peers clean
+.PHONY: help demo test test-long test-lm lint bench bench-data bench-model bench-peers clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-# The environment is made when missing and remade when pyproject.toml changes. Debian's python3 may lack
+# An environment is made when missing and remade when pyproject.toml changes. Debian's python3 may lack
 # ensurepip; then the machine's own pip fills the environment from outside.
+# $(call environment,FOLDER,REQUIREMENTS)
+define environment
+@test -x $(1)/bin/python || $(PYTHON) -m venv $(1) 2>/dev/null || $(PYTHON) -m venv --clear --without-pip $(1)
+@$(1)/bin/python -m pip --version >/dev/null 2>&1 \
+  && $(1)/bin/python -m pip install -q uv \
+  || $(PYTHON) -m pip --python $(1)/bin/python install -q uv
+@$(1)/bin/uv pip install -q --python $(1)/bin/python --compile-bytecode $${PIP_FIND_LINKS:+--find-links "$$PIP_FIND_LINKS"} $(2)
+@touch $@
+endef
+
 $(STAMP): pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) 2>/dev/null || $(PYTHON) -m venv --clear --without-pip $(VENV)
-	@$(BIN)/python -m pip --version >/dev/null 2>&1 \
-	  && $(BIN)/python -m pip install -q uv \
-	  || $(PYTHON) -m pip --python $(BIN)/python install -q uv
-	@$(BIN)/uv pip install -q --python $(BIN)/python --compile-bytecode $${PIP_FIND_LINKS:+--find-links "$$PIP_FIND_LINKS"} -e ".[dev]"
-	@touch $@
+	$(call environment,$(VENV),-e ".[dev]")
+
+# A CPU build of torch among the wheels of PIP_FIND_LINKS is only taken if its version is named.
+TORCH ?= $(or $(shell ls $${PIP_FIND_LINKS:-.}/torch-*cpu*.whl 2>/dev/null | sed -nE 's|.*/torch-([0-9.]+).*|torch==\1|p' | tail -1),torch)
+LM_REQUIREMENTS = "$(TORCH)" -e ".[dev,lm]"
+$(STAMP_LM): pyproject.toml
+	$(call environment,$(VENV_LM),$(LM_REQUIREMENTS))
 
 demo: $(STAMP)  ## the main job on real text that ships with the repository
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash configs/demo/run.sh
@@ -28,6 +41,9 @@ test: $(STAMP)  ## the tests (under ten minutes on two cores)
 
 test-long: $(STAMP)  ## the longer proofs too (kills, clusters, bigger corpora)
 	$(BIN)/python -m pytest -m "slow" --timeout 1800
+
+test-lm: $(STAMP_LM)  ## tests that need torch, in an environment of their own (.venv-lm)
+	$(VENV_LM)/bin/python -m pytest $$(grep -rl --include='test_*.py' 'importorskip("torch")' tests)
 
 lint: $(STAMP)  ## format and check
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix . && $(BIN)/mypy
@@ -46,4 +62,4 @@ bench-peers: $(STAMP)  ## environments of the systems that Tamis is compared wit
 	$(BIN)/python -m benchmarks.peers
 
 clean:  ## remove the environment and what the demo made
-	rm -rf $(VENV) demo-workspace
+	rm -rf $(VENV) $(VENV_LM) demo-workspace
