@@ -8,9 +8,9 @@ The document itself stays out of M, else a domain of one would pull a document t
 k (kappa) is how many tokens the domain's word is worth: a few dozen help among short documents, and cost precision in
 a pool of mixed lengths (docs/experiments/preselect-recovery.md). None estimates it by the method of moments: within
 domains the squared deviation of a document is t + v / n on average, t the spread of true strengths and v / n the
-noise; a straight line through squared deviations over 1 / n gives both, and k = v / t makes S~ the best linear guess.
+noise; least squares of squared deviations over 1 / n give both, and k = v / t makes S~ the best linear guess.
 That holds for means of token scores. It fails for concordances, which spread more among long documents, where the
-predictive ones reach 1: there the estimate is mostly 0. Hence no default.
+predictive ones reach 1: there the estimate is near 0 or erratic. Hence no default.
 """
 
 from __future__ import annotations
@@ -54,23 +54,28 @@ def shrink(value: np.ndarray, tokens: np.ndarray, domain: np.ndarray, kappa: flo
     rows = rows[count[domain[rows]] > 1]
     others[rows] = (total[domain[rows]] - value[rows]) / (count[domain[rows]] - 1)
     if kappa is None:
-        kappa = _estimate(value[rows] - others[rows], count[domain[rows]], tokens[rows])
+        kappa = _estimate(value[rows] - others[rows], domain[rows], tokens[rows])
     shrunk = value.copy()
     part = np.ones(len(rows)) if np.isinf(kappa) else kappa / (tokens[rows] + kappa)
     shrunk[rows] = (1 - part) * value[rows] + part * others[rows]
     return Shrunk(shrunk, others, float(kappa))
 
 
-def _estimate(deviation: np.ndarray, count: np.ndarray, tokens: np.ndarray) -> float:
-    """v / t of the least-squares line; a slope up to 0 is no noise, an intercept up to 0 nothing but noise."""
+def _estimate(deviation: np.ndarray, domain: np.ndarray, tokens: np.ndarray) -> float:
+    """v / t by least squares; v of 0 or less is no noise, t of 0 or less nothing but noise.
+
+    The mean of m - 1 others has spread and noise of its own: a squared deviation is t m / (m - 1) on average, plus
+    v times 1 / n + (mean of 1 / n over the others) / (m - 1).
+    """
     inverse = 1 / tokens
     if len(deviation) < 3 or np.ptp(inverse) == 0:
         raise ValueError(
             "kappa cannot be estimated: it takes domains of several documents of different lengths; set it"
         )
-    squares = deviation**2 * ((count - 1) / count)  # the mean of the others has noise of its own
-    slope = np.cov(inverse, squares)[0, 1] / inverse.var(ddof=1)
-    intercept = squares.mean() - slope * inverse.mean()
-    if slope <= 0:
+    others = np.bincount(domain)[domain] - 1.0
+    other_inverse = (np.bincount(domain, weights=inverse)[domain] - inverse) / others
+    design = np.stack([1 + 1 / others, inverse + other_inverse / others], axis=1)
+    (spread, noise), *_ = np.linalg.lstsq(design, deviation**2)
+    if noise <= 0:
         return 0.0
-    return slope / intercept if intercept > 0 else np.inf
+    return noise / spread if spread > 0 else np.inf

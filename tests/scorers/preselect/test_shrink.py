@@ -35,18 +35,19 @@ def test_each_document_meets_the_mean_of_the_others_of_its_domain(documents, kap
             assert found.value[n] == pytest.approx(expected, abs=1e-9)
 
 
-def planted(seed, spread, noise):
+def planted(seed, spread, noise, domains=200):
     """(truth, seen, tokens, domain): truth varies by ``spread`` within domains, noise has variance noise^2 / tokens."""
     random = np.random.default_rng(seed)
-    domain = random.integers(0, 200, 20_000)
-    truth = random.normal(0.5, 0.2, 200)[domain] + random.normal(0, spread, len(domain))
+    domain = random.integers(0, domains, 20_000)
+    truth = random.normal(0.5, 0.2, domains)[domain] + random.normal(0, spread, len(domain))
     tokens = np.exp(random.uniform(np.log(10), np.log(1000), len(domain)))
     return truth, truth + noise * random.normal(size=len(domain)) / np.sqrt(tokens), tokens, domain
 
 
+@pytest.mark.parametrize("domains", [200, 8000])  # of 100 and of 2 or 3 documents each
 @pytest.mark.parametrize(("spread", "noise"), [(0.1, 1.0), (0.2, 0.6), (0.1, 1.5)])
-def test_kappa_by_moments_finds_the_ratio_of_noise_to_spread(spread, noise):
-    _, seen, tokens, domain = planted(0, spread, noise)
+def test_kappa_by_moments_finds_the_ratio_of_noise_to_spread(spread, noise, domains):
+    _, seen, tokens, domain = planted(0, spread, noise, domains)
     assert shrink(seen, tokens, domain, None).kappa == pytest.approx((noise / spread) ** 2, rel=0.25)
 
 
