@@ -44,11 +44,10 @@ def validate(
     from pipeline.models import local_file
 
     checked = load(config)
-    for settings in checked.corpora.values():
-        check_sources(settings)
-    for settings in checked.classifiers.values():
-        for path in settings.rows:
-            local_file(path, "rows")
+    for corpus in checked.corpora.values():
+        check_sources(corpus)
+    for path in [path for classifier in checked.classifiers.values() for path in classifier.rows]:
+        local_file(path, "rows")
     for entry in checked.scores:
         if entry.classifier is None:
             entry.spec.files()

@@ -64,7 +64,8 @@ def _specs(names: list[str], common: dict[str, Any], assignments: list[str]) -> 
         if alias not in own:
             raise UserError(f"--set {text!r}: {alias!r} is not scored here{nearest(alias, own)}")
         own[alias][key] = yaml.safe_load(value) if value else ""
-    specs, used = [], set()
+    specs: list[Any] = []
+    used: set[str] = set()
     for alias, scorer in pairs:
         if scorer not in SCORERS:
             raise UserError(f"unknown scorer {scorer!r}{nearest(scorer, SCORERS)}")

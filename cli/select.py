@@ -17,6 +17,13 @@ def select(
         str | None, typer.Option(help="'2B tokens', '10% tokens', '100M chars', '5000 documents'.")
     ] = None,
     where: Annotated[str | None, typer.Option(help="SQL predicate over `scored`.")] = None,
+    gopher: Annotated[
+        Literal["later", "all"] | None, typer.Option(help="Gopher's repetition rules, by later or all copies.")
+    ] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option("--max", metavar="COLUMN=VALUE", help="Highest value that passes: rep_line_excess=0.3."),
+    ] = None,
     random: Annotated[int | None, typer.Option(help="Rank by a hash under this seed: the control.")] = None,
     cap: Annotated[
         list[str] | None, typer.Option(metavar="SOURCE=AMOUNT", help="At most this of a source: wiki=30%.")
@@ -54,6 +61,8 @@ def select(
         "by": by,
         "budget": budget,
         "where": where,
+        "gopher": gopher,
+        "limits": _pairs(limit, "--max rep_line_excess=0.3"),
         "random": random,
         "caps": _pairs(cap, "--cap wiki=30%"),
         "shares": _pairs(share, "--share wiki=0.2"),

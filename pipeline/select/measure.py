@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from pipeline.select.cut import Group, Place, beyond, boundary_score
 from pipeline.select.inputs import ShardInputs
-from pipeline.select.rank import BIT, REASONS, Ranked, Ranking, ranked
+from pipeline.select.rank import Ranked, Ranking, ranked
 from pipeline.select.settings import SelectSettings
 
 
@@ -30,8 +30,8 @@ class Cuts:
 def judged(shard: Ranked, ranking: Ranking, cuts: Cuts) -> np.ndarray:
     """All reasons of each document, as bits."""
     reasons = shard.reasons.copy()
-    reasons[beyond(shard, ranking, shard.eligible, cuts.caps)] |= BIT["source_cap"]
-    reasons[beyond(shard, ranking, reasons == 0, cuts.budget)] |= BIT["over_budget"]
+    reasons[beyond(shard, ranking, shard.eligible, cuts.caps)] |= ranking.bit("source_cap")
+    reasons[beyond(shard, ranking, reasons == 0, cuts.budget)] |= ranking.bit("over_budget")
     return reasons
 
 
@@ -52,8 +52,10 @@ class Measure:
         scores = pc.fill_null(shard.score, worst).to_numpy()
         join.at(last, shard.sources[kept], scores[kept])
         defined = per_source(shard, kept & pc.is_valid(shard.score).to_numpy())
-        first = np.where(kept, len(REASONS), (reasons[:, None] & BITS != 0).argmax(axis=1))
-        rejected = np.stack([per_source(shard, first == n) for n in range(len(REASONS))], axis=1)
+        names = self.ranking.reasons
+        bits = np.array([self.ranking.bit(name) for name in names])
+        first = np.where(kept, len(names), (reasons[:, None] & bits != 0).argmax(axis=1))
+        rejected = np.stack([per_source(shard, first == n) for n in range(len(names))], axis=1)
         columns = {
             "documents": per_source(shard),
             "pool": per_source(shard, shard.pooled),
@@ -68,14 +70,11 @@ class Measure:
             source: {name: int(column[code]) for name, column in columns.items()}
             | {
                 "last_score": float(last[code]) if defined[code] else None,
-                "reasons": {r: int(n) for r, n in zip(REASONS, rejected[code], strict=True) if n},
+                "reasons": {r: int(n) for r, n in zip(names, rejected[code], strict=True) if n},
             }
             for code, source in enumerate(shard.source_names)
         }
         return inputs.corpus, counts
-
-
-BITS = np.array([BIT[reason] for reason in REASONS])
 
 
 def per_source(shard: Ranked, rows: np.ndarray | None = None, values: np.ndarray | None = None) -> np.ndarray:
@@ -86,16 +85,17 @@ def per_source(shard: Ranked, rows: np.ndarray | None = None, values: np.ndarray
     return total
 
 
-def added(counts: dict[str, Any], more: dict[str, Any], ascending: bool) -> None:
+def added(counts: dict[str, Any], more: dict[str, Any], ranking: Ranking) -> None:
+    """Add one shard's counts of a source to those of others."""
     for name, value in more.items():
         if name == "reasons":
             held = counts.setdefault("reasons", {})
             for reason, rows in value.items():
                 held[reason] = held.get(reason, 0) + rows
-            counts["reasons"] = {reason: held[reason] for reason in REASONS if reason in held}
+            counts["reasons"] = {reason: held[reason] for reason in ranking.reasons if reason in held}
         elif name == "last_score":
             both = [score for score in (counts.get(name), value) if score is not None]
-            counts[name] = (max(both) if ascending else min(both)) if both else None
+            counts[name] = (max(both) if ranking.ascending else min(both)) if both else None
         else:
             counts[name] = counts.get(name, 0) + value
 

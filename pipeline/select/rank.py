@@ -18,19 +18,13 @@ import xxhash
 from pipeline import sandbox
 from pipeline.errors import UserError
 from pipeline.select.inputs import ShardInputs
+from pipeline.select.rules import NO_RULES, Rules
 from pipeline.workspace import Workspace
 
-REASONS = (
-    "held_out",
-    "missing_scores",
-    "where",
-    "undefined_score",
-    "undefined_length",
-    "source_cap",
-    "over_budget",
-)
-"""Why a document is not kept, in the order in which they are asked; the first that holds is its `reason`."""
-BIT = {reason: np.uint8(1 << n) for n, reason in enumerate(REASONS)}
+BEFORE_RULES = ("held_out", "missing_scores", "where")
+AFTER_RULES = ("undefined_score", "undefined_length", "source_cap", "over_budget")
+MOST_RULES = 64 - len(BEFORE_RULES) - len(AFTER_RULES)
+"""Reasons are bits of a uint64."""
 FIRST, LAST = np.uint64(0), np.uint64(2**64 - 1)
 """Keys of undefined scores: no number has them."""
 
@@ -59,6 +53,16 @@ class Ranking:
     views: Views | None
     """what a subquery of the predicate sees; None if it has none"""
     held_out: bool
+    rules: Rules = NO_RULES
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why a document is not kept, in the order in which they are asked; the first that holds is its `reason`."""
+        return (*BEFORE_RULES, *self.rules.reasons, *AFTER_RULES)
+
+    def bit(self, reason: str) -> np.uint64:
+        """The bit of a reason in `Ranked.reasons`."""
+        return np.uint64(1 << self.reasons.index(reason))
 
     @property
     def tie_seed(self) -> int:
@@ -82,7 +86,7 @@ class Ranked:
     score: pa.ChunkedArray
     """float64, null where undefined"""
     reasons: np.ndarray
-    """uint8, bits of REASONS known before the cut"""
+    """uint64, bits of Ranking.reasons known before the cut"""
     pooled: np.ndarray
     """bool, whether shares of a budget count the document"""
     lengths: dict[str, np.ndarray]
@@ -119,20 +123,23 @@ def ranked(inputs: ShardInputs, ranking: Ranking) -> Ranked:
     rows = table.num_rows
     ids = table.column("id")
     sources, names = _coded(table.column("source"))
-    reasons = np.zeros(rows, np.uint8)
+    reasons = np.zeros(rows, np.uint64)
     held = pc.fill_null(table.column("held_out"), False).to_numpy() if "held_out" in table.schema.names else None
     pooled = np.ones(rows, bool) if held is None or ranking.held_out else ~held
-    reasons[~pooled] |= BIT["held_out"]
+    reasons[~pooled] |= ranking.bit("held_out")
     if inputs.missing:
-        reasons |= BIT["missing_scores"]
+        reasons |= ranking.bit("missing_scores")
     elif ranking.where is not None and rows:
-        reasons[~_kept(inputs, ranking, table)] |= BIT["where"]
+        reasons[~_kept(inputs, ranking, table)] |= ranking.bit("where")
+    if not inputs.missing:
+        for reason, over in ranking.rules.exceeded(table).items():
+            reasons[over] |= ranking.bit(reason)
     lengths = {name: _integers(table.column(name))[0] for name in ("tokens", "chars") if name in table.schema.names}
     amount = np.ones(rows, np.int64)
     if ranking.unit not in (None, "documents"):
         amount, known = _integers(table.column(ranking.unit))
         if not inputs.missing:
-            reasons[~known] |= BIT["undefined_length"]
+            reasons[~known] |= ranking.bit("undefined_length")
     key, score = np.zeros(rows, np.uint64), pa.chunked_array([pa.nulls(rows, pa.float64())])
     if ranking.random is not None:
         # 53 bits fill a float64 in [0, 1); the tie hash is the same hash and orders what they leave equal.
@@ -146,15 +153,15 @@ def ranked(inputs: ShardInputs, ranking: Ranking) -> Ranked:
         key = bits if ranking.ascending else ~bits
         key[undefined] = FIRST if ranking.undefined == "first" else LAST
         if ranking.undefined == "reject" and not inputs.missing:
-            reasons[undefined] |= BIT["undefined_score"]
+            reasons[undefined] |= ranking.bit("undefined_score")
     return Ranked(inputs.corpus, ids, sources, names, amount, key, score, reasons, pooled, lengths)
 
 
-def reason_columns(reasons: np.ndarray) -> tuple[pa.Array, pa.Array]:
+def reason_columns(reasons: np.ndarray, names: tuple[str, ...]) -> tuple[pa.Array, pa.Array]:
     """Bits to `reason` (string, null if kept) and `reasons` (list of strings, empty if kept)."""
-    sets = np.array([*REASONS, None], object)
-    bits = (reasons[:, None] >> np.arange(len(REASONS), dtype=np.uint8)) & 1
-    first = np.where(reasons == 0, len(REASONS), bits.argmax(axis=1))
+    sets = np.array([*names, None], object)
+    bits = (reasons[:, None] >> np.arange(len(names), dtype=np.uint64)) & np.uint64(1)
+    first = np.where(reasons == 0, len(names), bits.argmax(axis=1))
     ends = np.concatenate([[0], np.cumsum(bits.sum(axis=1))]).astype(np.int32)
     values = pa.array(sets[np.nonzero(bits)[1]], pa.string())
     return pa.array(sets[first], pa.string()), pa.ListArray.from_arrays(pa.array(ends), values)

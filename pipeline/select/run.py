@@ -5,7 +5,7 @@ selections/<name>-<hash8>/<corpus>/part-NNNNN-of-MMMMM.parquet, aligned with the
     id          string
     kept        bool
     reason      string, the first of `reasons`; null if kept
-    reasons     list of strings, every reason that holds (see rank.REASONS); empty if kept
+    reasons     list of strings, every reason that holds (see rank.Ranking.reasons); empty if kept
     rank_score  float64, the score it was ranked by; null if undefined or if nothing ranks
 
 select(workspace, "best", SelectSettings(by="preselect_score", budget="2B tokens"), pool)
@@ -38,7 +38,7 @@ from pipeline.select.inputs import (
 )
 from pipeline.select.measure import Cuts, Measure, added, judged, per_source, shown_cuts
 from pipeline.select.rank import (
-    REASONS,
+    MOST_RULES,
     Ranking,
     Views,
     check_predicate,
@@ -46,6 +46,7 @@ from pipeline.select.rank import (
     ranked,
     reason_columns,
 )
+from pipeline.select.rules import Rules
 from pipeline.select.settings import SelectSettings
 from pipeline.select.spread import answers
 from pipeline.shards import file_facts, write_narrow
@@ -139,7 +140,11 @@ def _inputs(workspace: Workspace, settings: SelectSettings, named: Collection[st
         )
         check_columns(corpus, owners, needed[:1] if settings.by else [], "by")
         check_columns(corpus, owners, needed[1:] if settings.by else needed, f"a budget in {settings.unit}")
-        wanted = ["source", *needed]
+        rules = rules_of(settings)
+        check_columns(corpus, owners, rules.columns, "limits")
+        for column in rules.reasons:
+            check_rankable(column, _type_of(CorpusInputs(corpus, owners, ()), column))
+        wanted = ["source", *needed, *rules.columns]
         if settings.where is not None:
             wanted += mentioned(settings.where, owners)
         # For the summary; a shard without them is no reason to refuse.
@@ -183,7 +188,16 @@ def _ranking(settings: SelectSettings, named: Collection[str], inputs: Iterable[
         where=settings.where,
         views=shown,
         held_out=settings.held_out,
+        rules=rules_of(settings),
     )
+
+
+def rules_of(settings: SelectSettings) -> Rules:
+    """The limits of a selection. Raises UserError for too many."""
+    rules = Rules.of(settings.gopher, settings.limits, settings.language, settings.languages)
+    if len(rules.reasons) > MOST_RULES:
+        raise UserError(f"limits: {len(rules.reasons)} columns; at most {MOST_RULES}: combine some in `where`")
+    return rules
 
 
 def _stage(name: str, settings: SelectSettings, inputs: Sequence[CorpusInputs], ranking: Ranking) -> Stage:
@@ -252,7 +266,7 @@ def _decide(
     sources: dict[str, dict[str, dict[str, Any]]] = {}
     for corpus, counts in answers(pool, Measure(ranking, cuts), shards):
         for source, more in counts.items():
-            added(sources.setdefault(corpus, {}).setdefault(source, {}), more, settings.ascending)
+            added(sources.setdefault(corpus, {}).setdefault(source, {}), more, ranking)
     ordered = {corpus: dict(sorted(sources[corpus].items())) for corpus in sorted(sources)}
     return cuts, {
         "unit": settings.unit,
@@ -280,7 +294,7 @@ def _write(job: Job) -> dict[str, Counts | Exception]:
     shard = ranked(task.inputs, task.ranking)
     reasons = judged(shard, task.ranking, task.cuts)
     kept = reasons == 0
-    reason, every = reason_columns(reasons)
+    reason, every = reason_columns(reasons, task.ranking.reasons)
     table = pa.table([shard.ids, pa.array(kept), reason, every, shard.score], schema=SCHEMA)
     with job.workspace.store.writing(f"{folder}/{job.shard}.parquet") as path:
         write_narrow(path, table)
@@ -297,7 +311,7 @@ def _write(job: Job) -> dict[str, Counts | Exception]:
             rows_out=int(kept.sum()),
             rejected=int((~kept).sum()),
             sources=sources,
-            reasons=[{"reason": name, "rows": counted[name]} for name in REASONS if name in counted],
+            reasons=[{"reason": name, "rows": counted[name]} for name in task.ranking.reasons if name in counted],
             **facts,
         )
     }

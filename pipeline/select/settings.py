@@ -77,6 +77,15 @@ class SelectSettings(BaseModel):
     first document that does not fit ends the prefix; smaller ones after it do not fill the gap."""
     where: str | None = None
     """an SQL predicate over the columns of `scored`; NULL counts as false"""
+    gopher: Literal["later", "all"] | None = None
+    """Gopher's repetition rules over the columns of `repetition`: counting later copies, or all copies"""
+    limits: dict[str, float] = {}
+    """{numeric column of `scored`: highest value that passes}, over those of `gopher`; NULL always passes. Each column
+    that is exceeded is a reason by its name."""
+    language: str | None = None
+    """column with the document's language, for `languages`: text, or a list whose first entry counts"""
+    languages: dict[str, dict[str, float]] = {}
+    """{language: {column: highest value that passes}}: a language's own limits, over all others"""
     caps: dict[str, str | int] = {}
     """{source: at most}: an amount in the budget's unit, or a share of the budget (without one: of the pool). Each cap
     is an exact prefix of that source's own ranking; the budget is then cut over what the caps leave."""
@@ -112,6 +121,8 @@ class SelectSettings(BaseModel):
             raise ValueError("`by` and `random` exclude each other: a control is not ranked by a score")
         if (self.budget or self.caps) and self.by is None and self.random is None:
             raise ValueError("a budget or cap needs a ranking: `by` a score column, or `random` with a seed")
+        if bool(self.languages) != bool(self.language):
+            raise ValueError("`language` names the column of the language and `languages` the limits: give both")
         if self.shares and not self.budget:
             raise ValueError("`shares` are shares of a budget: give one, such as '2B tokens'")
         if sum(Fraction(str(share)) for share in self.shares.values()) > 1:

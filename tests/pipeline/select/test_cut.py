@@ -120,6 +120,6 @@ def test_a_giant_tie_is_never_fetched_whole() -> None:
 
 
 def test_the_first_reason_is_the_first_bit_and_all_are_listed() -> None:
-    reason, reasons = reason_columns(np.array([0, 1, 2 | 4, 64], np.uint8))
+    reason, reasons = reason_columns(np.array([0, 1, 2 | 4, 64], np.uint64), RANKING.reasons)
     assert reason.to_pylist() == [None, "held_out", "missing_scores", "over_budget"]
     assert reasons.to_pylist() == [[], ["held_out"], ["missing_scores", "where"], ["over_budget"]]
