@@ -107,8 +107,8 @@ def cut(relation: str, column: str, threshold: float, level: str) -> str:
     Undefined scores are counted apart: it is a selection's policy that decides about them.
     """
     value, group = _value(column), ", ".join(LEVELS[level])
-    # As a user would write it: a float column meets the literal as a float, and NaN is above everything.
-    below = f"FILTER ({quoted(column)} < {threshold!r})"
+    # Compared as a predicate of a user is: a float column meets the literal as a float.
+    below = f"FILTER ({quoted(column)} < {threshold!r} AND {value} IS NOT NULL)"
     return f"""
         SELECT {_group(level, None)}, {text(column)} AS score, {threshold!r}::DOUBLE AS threshold,
           documents, documents_cut, documents_cut / documents AS share_cut, undefined,
@@ -130,7 +130,8 @@ def _group(level: str, stage: str | None) -> str:
 
 def _value(column: str) -> str:
     """A score as a number, NULL where it is undefined."""
-    return f"nullif({quoted(column)}::DOUBLE, 'nan'::DOUBLE)"
+    # Not nullif(x, 'nan'): statistics in Parquet leave NaN out, and DuckDB folds a comparison with it away.
+    return f"CASE WHEN NOT isnan({quoted(column)}::DOUBLE) THEN {quoted(column)}::DOUBLE END"
 
 
 def _finite(column: str) -> str:

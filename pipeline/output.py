@@ -59,8 +59,14 @@ def write(
 @contextlib.contextmanager
 def _target(out: str | None) -> Iterator[BinaryIO]:
     if out is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()  # here, where a reader that went away can still be told from a bug
+        try:
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            # The reader has enough (`| head`): that is no error, and what is still buffered has nowhere to go. Click
+            # would end the command with exit code 1.
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), sys.stdout.fileno())
         return
     temporary = f"{out}.tmp-{os.getpid()}"
     try:

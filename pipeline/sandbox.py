@@ -20,8 +20,9 @@ import io
 import os
 import re
 import threading
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import duckdb
 import numpy as np
@@ -37,6 +38,8 @@ BATCH_ROWS = 10_000
 """Rows that `batches` hands out at once."""
 REMOTE_BLOCK = 4 << 20
 """Bytes read ahead from object stores: DuckDB reads column chunks in pieces far smaller than a request is worth."""
+
+T = TypeVar("T")
 
 Files = Mapping[str, tuple[Store, str]]
 """{name below tamis://: (store, name in the store)}"""
@@ -206,22 +209,32 @@ def batches(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[pa.Schem
         if kind not in ("SELECT", "EXPLAIN"):
             raise UserError(f"SQL: {kind} is not allowed: {_ALLOWED}")
         _parsed(connection, query if kind == "SELECT" else _EXPLAIN.sub("", query), "SQL")
-        reader = connection.sql(query).to_arrow_reader(BATCH_ROWS)
-    return reader.schema, _read(connection, reader)
+    return stream(connection, query)
+
+
+def stream(
+    connection: duckdb.DuckDBPyConnection, query: str, where: str = "SQL"
+) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """Run a statement that is known to be a SELECT: its schema, and its rows as they come. Ctrl-C ends it."""
+    with _explained(connection, where):
+        reader = _interruptible(connection, lambda: connection.sql(query).to_arrow_reader(BATCH_ROWS))
+    return reader.schema, _read(connection, reader, where)
 
 
 _ALLOWED = "the workspace is read-only; expected SELECT, EXPLAIN, DESCRIBE, SHOW or SUMMARIZE"
 _EXPLAIN = re.compile(r"^\s*explain\b(\s+analyze\b)?(\s*\([^)]*\))?", re.IGNORECASE)
 
 
-def _parsed(connection: duckdb.DuckDBPyConnection, query: str, where: str) -> list[dict[str, Any]]:
+def _parsed(
+    connection: duckdb.DuckDBPyConnection, query: str, where: str, allowed: str = _ALLOWED
+) -> list[dict[str, Any]]:
     """The syntax trees of SELECT statements. Raises UserError for any other, and for COPY or DML in a WITH clause."""
     found = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchall()[0][0]
     tree = orjson.loads(found)
     if tree["error"] and tree["error_type"] == "parser":
         raise UserError(f"{where}: {tree['error_message']}")
     if tree["error"]:
-        raise UserError(f"{where}: {_ALLOWED}")
+        raise UserError(f"{where}: {allowed}")
     if writes := sorted(_writing_nodes(tree)):
         raise UserError(f"{where}: {writes[0].split('_')[0]} is not allowed: {_ALLOWED}")
     return tree["statements"]
@@ -238,14 +251,24 @@ def _writing_nodes(tree: Any) -> set[str]:
     return set()
 
 
-def _read(connection: duckdb.DuckDBPyConnection, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+def _read(connection: duckdb.DuckDBPyConnection, reader: pa.RecordBatchReader, where: str) -> Iterator[pa.RecordBatch]:
     while True:
-        with _explained(connection):
-            try:
-                batch = reader.read_next_batch()
-            except StopIteration:
-                return
+        with _explained(connection, where):
+            batch = _interruptible(connection, lambda: next(reader, None))
+        if batch is None:
+            return
         yield batch
+
+
+def _interruptible(connection: duckdb.DuckDBPyConnection, work: Callable[[], T]) -> T:
+    """Do something with a connection so that Ctrl-C ends it: DuckDB does not look at signals while it makes rows."""
+    with ThreadPoolExecutor(1, "tamis-sql") as pool:
+        future = pool.submit(work)
+        try:
+            return future.result()
+        finally:
+            if not future.done():
+                connection.interrupt()
 
 
 def predicate(connection: duckdb.DuckDBPyConnection, expression: str, table: pa.Table) -> pa.BooleanArray:
@@ -262,7 +285,7 @@ def predicate(connection: duckdb.DuckDBPyConnection, expression: str, table: pa.
         with _explained(connection, f"predicate {_short(expression)!r}", table.column_names):
             # The newline ends a comment at the end of the expression.
             query = f'SELECT "{_ROW}" FROM "{_BATCH}" AS scored WHERE ({expression}\n)'
-            kept = connection.sql(query).to_arrow_table().column(0).to_numpy()
+            kept = _interruptible(connection, lambda: connection.sql(query).to_arrow_table()).column(0).to_numpy()
     finally:
         connection.unregister(_BATCH)
     keep = np.zeros(table.num_rows, bool)
@@ -280,10 +303,13 @@ def check_expression(connection: duckdb.DuckDBPyConnection, expression: str) -> 
     bracket, comment or semicolon in it can end the clause it is put into.
     """
     where = f"predicate {_short(expression)!r}"
+    expected = "expected one SQL expression, such as preselect_score > 0.5 AND tokens >= 50"
+    if not expression.strip():
+        raise UserError(f"{where}: {expected}")
     texts = (f"SELECT {expression}\n", f"SELECT ({expression}\n)")
-    alone, clasped = (_without_places(_parsed(connection, text, where)) for text in texts)
+    alone, clasped = (_without_places(_parsed(connection, text, where, expected)) for text in texts)
     if len(alone) != 1 or alone != clasped or not _is_one_expression(alone[0]["node"]):
-        raise UserError(f"{where}: expected one SQL expression, such as preselect_score > 0.5 AND tokens >= 50")
+        raise UserError(f"{where}: {expected}")
 
 
 def _is_one_expression(node: dict[str, Any]) -> bool:

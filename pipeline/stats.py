@@ -19,7 +19,7 @@ from pipeline import distributions
 from pipeline.distributions import TOKENS, quoted, text
 from pipeline.errors import UserError
 from pipeline.output import ROWS, Format, write
-from pipeline.sandbox import BATCH_ROWS, nearest
+from pipeline.sandbox import nearest, stream
 from pipeline.views import NUMBERS, opened
 from pipeline.workspace import Workspace
 
@@ -66,8 +66,8 @@ def stats(
         # In a table, columns that name no group here would only push the numbers off the screen.
         unused = {"corpus": "source, shard", "source": "shard", "shard": "source"}[by]
         hidden = f"EXCLUDE (level, {unused})" if format == "table" else ""
-        reader = connection.sql(f"SELECT * {hidden} FROM ({body}) ORDER BY {order}").to_arrow_reader(BATCH_ROWS)
-        write(reader.schema, reader, format, out, rows)
+        schema, batches = stream(connection, f"SELECT * {hidden} FROM ({body}) ORDER BY {order}", "stats")
+        write(schema, batches, format, out, rows)
         if threshold is not None and not _counted(connection):
             print("no token counts: `tamis score lengths` makes them", file=sys.stderr)
 
