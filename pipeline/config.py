@@ -105,7 +105,7 @@ class _Reader:
             raise UserError(
                 f"config {self.shown}: {section}: expected names with their settings, got a {_kind(entries)}"
             )
-        made = {}
+        made: dict[str, Any] = {}
         for name, settings in entries.items():
             where = f"config {self.shown}: {section}.{name}"
             if not isinstance(settings or {}, dict):

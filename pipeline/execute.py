@@ -97,7 +97,7 @@ Work = Callable[[Job], "dict[str, Counts | Exception]"]
 
 
 def jobs_to_do(
-    rows: dict[str, Row], shards: Sequence[str], sizes: dict[str, int] | None = None
+    rows: dict[str, Row], shards: Sequence[str], sizes: dict[str, int] | None = None, file: str = "{shard}.parquet"
 ) -> list[tuple[str, int]]:
     """(shard, next attempt) of the shards that are not done.
 
@@ -106,7 +106,7 @@ def jobs_to_do(
     todo = []
     for shard in shards:
         row = rows.get(shard)
-        whole = sizes is None or (row is not None and sizes.get(f"{shard}.parquet") == row.size)
+        whole = sizes is None or (row is not None and sizes.get(file.format(shard=shard)) == row.size)
         if row is None or not row.done or not whole:
             todo.append((shard, 1 if row is None else row.attempt + 1))
     return todo

@@ -88,6 +88,9 @@ class Row:
         return self.status == "done"
 
 
+FIELDS = [field.name for field in dataclasses.fields(Row)]
+
+
 def folder(stage: str) -> str:
     """Where the rows of a stage lie."""
     return f"ledger/{stage}"
@@ -108,9 +111,10 @@ def read(store: Store, stage: str) -> list[Row]:
     names = store.sizes(folder(stage))
     for name in names:
         if name.startswith("segment-"):
-            table = pq.read_table(store.open(f"{folder(stage)}/{name}"))
-            for values in table.to_pylist():
-                rows[values["shard"], values["attempt"]] = Row(**values)
+            table = pq.read_table(store.open(f"{folder(stage)}/{name}"), columns=FIELDS)
+            for values in zip(*(table.column(field).to_pylist() for field in FIELDS), strict=True):
+                row = Row(*values)
+                rows[row.shard, row.attempt] = row
     attempts = [n for n in names if n.endswith(".json")]
     with ThreadPoolExecutor(1 if store.is_local else 16) as pool:
         for data in pool.map(lambda name: store.read_bytes(f"{folder(stage)}/{name}"), attempts):

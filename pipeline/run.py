@@ -8,9 +8,8 @@ run(config, workspace, pool)
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.classifier import MODEL, classifier_stage, model_file, train_classifier
@@ -79,7 +78,7 @@ def plan(config: Config, workspace: Workspace) -> list[Planned]:
             stage = score_stage(there, _spec(config, workspace, entry))
             named.add(stage.folder)
             planned = _planned(workspace, stage, {stage.folder: there.shards})
-            add(dataclasses.replace(planned, name=shown), key)
+            add(replace(planned, name=shown), key)
     for name, selection in config.selections.items():
         chosen = _over_config(config, selection)
         needs = [("corpus", corpus) for corpus in chosen.corpora]
@@ -154,7 +153,7 @@ def _spec(config: Config, workspace: Workspace, entry: ConfiguredScore) -> Score
         return entry.spec
     path = model_file(workspace, classifier_stage(entry.classifier, config.classifiers[entry.classifier]))
     assert path is not None, f"classifier {entry.classifier} is not trained"
-    return dataclasses.replace(entry.spec, settings=entry.spec.settings.model_copy(update={"model": path}))
+    return replace(entry.spec, settings=entry.spec.settings.model_copy(update={"model": path}))
 
 
 def _over_config(config: Config, selection: Any) -> Any:
@@ -172,36 +171,36 @@ def _corpus_shards(workspace: Workspace, stage: Stage) -> list[str] | None:
 
 
 def _planned(
-    workspace: Workspace, stage: Stage, parts: dict[str, list[str] | None], file: str = "{shard}.parquet"
+    workspace: Workspace, stage: Stage, parts: Mapping[str, list[str] | None], file: str = "{shard}.parquet"
 ) -> Planned:
-    """State of one stage. parts: {folder with ledger rows: shards expected, None if not known}."""
-    about = {"kind": stage.kind, "name": stage.name, "folder": stage.folder}
+    """State of one stage. parts: {folder with ledger rows: shards expected, None if not known}.
+
+    file: how the shards' files are called, "" if they do not lie in the folder.
+    """
+    step = Planned(stage.kind, stage.name, DONE, stage.folder)
     record = saved(workspace.store, stage.folder)
     if record is not None and record["hash"] != stage.hash:  # a corpus: its folder has no hash
         changed = differences(record["fields"], stage.fields)
-        return Planned(state=STALE, why=(*changed, "documents never change: choose another name"), **about)
+        return replace(step, state=STALE, why=(*changed, "documents never change: choose another name"))
     if record is None:
-        older = [
-            r for r in workspace.stages(stage.parent).values() if r["name"] == stage.name and r["kind"] == stage.kind
-        ]
-        why = tuple(differences(older[-1]["fields"], stage.fields)) if older else ()
-        counts = [shards for shards in parts.values() if shards is not None]
-        total = sum(map(len, counts)) if counts else None
-        return Planned(state=STALE if older else TODO, total=total, why=why, **about)
+        known = [shards for shards in parts.values() if shards is not None]
+        step = replace(step, state=TODO, total=sum(map(len, known)) if known else None)
+        others = workspace.stages(stage.parent).values()
+        older = [r for r in others if r["name"] == stage.name and r["kind"] == stage.kind]
+        if not older:
+            return step
+        return replace(step, state=STALE, why=tuple(differences(older[-1]["fields"], stage.fields)))
     done = total = 0
     why: list[str] = []
     for folder, shards in parts.items():
         rows = workspace.rows(folder)
-        expected = shards if shards is not None else sorted(rows)
-        sizes = workspace.store.sizes(folder)
-        if file == MODEL:
-            sizes = {"model.parquet": sizes.get(MODEL, -1)}
-        todo = jobs_to_do(rows, expected, sizes if file else None)
+        expected = sorted(rows) if shards is None else shards
+        sizes = workspace.store.sizes(folder) if file else None
+        todo = jobs_to_do(rows, expected, sizes, file)
         total += len(expected)
         done += len(expected) - len(todo)
         failed = [f"{s} failed: {rows[s].error}" for s, _ in todo if s in rows and not rows[s].done]
         why += failed[:5] + ([f"and {len(failed) - 5} more failed"] if len(failed) > 5 else [])
         gone = [s for s, _ in todo if s in rows and rows[s].done]
-        why += [f"{len(gone)} files are gone or cut short, such as {folder}/{gone[0]}"] if gone else []
-    finished = total == done and total > 0
-    return Planned(state=DONE if finished else TODO, done=done, total=total or None, why=tuple(why), **about)
+        why += [f"{len(gone)} files are gone or cut short, such as {gone[0]}"] if gone else []
+    return replace(step, state=DONE if total == done > 0 else TODO, done=done, total=total or None, why=tuple(why))
