@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import errno
+import itertools
 import os
 import socket
 import time
@@ -221,7 +222,7 @@ class Pool:
 
         def submit(count: int) -> list[Any]:
             made = []
-            for item, _ in zip(waiting, range(count), strict=False):
+            for item in itertools.islice(waiting, count):
                 future = client.submit(function, item, pure=False, resources=resources)
                 flying[future] = item
                 made.append(future)
@@ -252,6 +253,8 @@ class Pool:
                     result = self._lost(job, result)
                 rows += result
                 progress.advance(result)
+        expected = sum(len(job.outputs) for job in jobs)
+        assert len(rows) == expected, f"{label}: {expected} shards were to be done, {len(rows)} were tried"
         for workspace, folder in {(job.workspace, folder): None for job in jobs for folder, _ in job.outputs}:
             ledger.compact(workspace.store, folder)
         return rows

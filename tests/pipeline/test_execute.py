@@ -44,6 +44,14 @@ def test_failed_shards_are_recorded_and_the_others_go_on(pool: Pool, workspace: 
     assert {row.shard: row for row in ledger.read(workspace.store, FOLDER)} == rows
 
 
+def test_no_shard_is_lost_however_many_there_are(pool: Pool, workspace: Workspace) -> None:
+    many = jobs(workspace, ["fine"] * 100)
+    assert sorted(row.shard for row in pool.run(many, work, "test")) == [job.shard for job in many]
+    assert len(workspace.rows(FOLDER)) == 100
+    results = dict(pool.map(len, ["x" * n for n in range(70)]))
+    assert sorted(results.values()) == list(range(70))
+
+
 def test_a_shard_that_kills_its_worker_fails_alone(workspace: Workspace) -> None:
     with Pool(execute.Compute(workers=2), workspace) as own:
         rows = {row.shard: row for row in own.run(jobs(workspace, ["fine", "dies", "fine", "fine"]), work, "test")}
