@@ -6,7 +6,8 @@ STAMP := $(VENV)/.tamis-installed
 VENV_LM := .venv-lm
 STAMP_LM := $(VENV_LM)/.tamis-installed
 
-.PHONY: help demo test test-long test-lm lint bench bench-data bench-model bench-peers clean
+# Targets without files of their name.
+.PHONY: readme help demo test test-long test-lm lint bench bench-data bench-model bench-peers clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -60,6 +61,9 @@ bench-model: bench-data  ## the classifier of the benchmark, trained on them (a 
 
 bench-peers: $(STAMP)  ## environments of the systems that Tamis is compared with
 	$(BIN)/python -m benchmarks.peers
+
+readme: $(STAMP)  ## fill README.md with what the demo and the SQL cookbook print
+	$(BIN)/python docs/fill_readme.py
 
 clean:  ## remove the environment and what the demo made
 	rm -rf $(VENV) $(VENV_LM) demo-workspace

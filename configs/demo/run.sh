@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 export TAMIS_WORKSPACE=demo-workspace
 
-step() { printf '\n$ tamis %s\n' "$*"; tamis "$@"; }
+step() { printf '\n$ tamis %s\n' "$1${2:+ ${2@Q}}"; tamis "$@"; }
 
 step run configs/demo/demo.yaml
 step plan configs/demo/demo.yaml
