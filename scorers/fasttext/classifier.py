@@ -169,7 +169,8 @@ def load_classifier(path: str | os.PathLike[str]) -> Classifier:
         mode, rows = raw_mode, raw
     else:
         mode = SCALAR if outputs == 1 else FOLDED
-        rows = _no_rows()._replace(table=folded.reshape(-1), width=outputs)
+        zero = np.zeros(outputs, np.float32)  # a row for words that have none
+        rows = _no_rows()._replace(table=np.concatenate([folded.reshape(-1), zero]), width=outputs)
     return Classifier(
         labels=[label.removeprefix(LABEL_PREFIX) for label in model.labels],
         loss=model.loss,
@@ -202,6 +203,7 @@ def _tables(model: ModelFile) -> Tables:
         gram_slots=build_gram_slots(model.pruned),
         num_words=model.num_words,
         eos=int(row) if row < model.num_words else -1,
+        plain_labels=all(label.startswith(LABEL_PREFIX) for label in model.labels),
         bucket=max(model.bucket, 1),
         inverse=np.uint64((2**64 - 1) // max(model.bucket, 1)),
         word_ngrams=model.word_ngrams if model.pruned is None or len(model.pruned) else 0,

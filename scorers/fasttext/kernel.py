@@ -16,14 +16,15 @@ from __future__ import annotations
 import numpy as np
 
 from scorers.fasttext.intrinsics import multiply_high, prefetch
-from scorers.fasttext.rows import SCALAR, sum_rows
-from scorers.fasttext.tokens import EOS, LABEL, find_words, hash_words, mark_words, read_words
+from scorers.fasttext.rows import SCALAR, sum_rows, sum_scalars
+from scorers.fasttext.tokens import EOS, LABEL, find_frequent, find_rest, hash_words, mark_words, read_words
 from scorers.fasttext.vocabulary import FNV_OFFSET, FNV_PRIME, find_gram
 from scorers.jit import kernel
 
 BLOCK = 1024  # words per block
 MOST_GRAMS = 1000
 IDS = 4 * BLOCK + MOST_GRAMS
+FEW = 512  # words: fewer cannot reach the sum of squared frequencies from which classifier.py repeats the float32 sums
 LONG, PLACES = 1024, 1024  # documents above LONG bytes have their repeats counted, in PLACES counters or more
 
 WORDS, GRAMS = 1, 2  # parts of the feature list
@@ -60,8 +61,9 @@ def _push_gram(value, tables, ids, count):
 def _count_repeats(values, seen):
     """Growth of the sum of squared frequencies; values share a counter where their low bits agree."""
     growth = 0
+    mask = np.uint32(len(seen) - 1)
     for value in values:
-        place = value & (len(seen) - 1)
+        place = np.uint32(value) & mask
         growth += 2 * seen[place] + 1
         seen[place] += 1
     return growth
@@ -102,16 +104,6 @@ def _subwords(data, start, stop, tables, rows, mode, ids, sums, hidden, seen, sq
 def _word_ngrams(hashes, last, begin, tables, rows, mode, ids, sums, hidden):
     """Sum the n-grams that start at hashes[:begin] and end before ``last``; returns how many."""
     total, count = 0, 0
-    if tables.word_ngrams == 2 and len(tables.gram_slots) == 0:
-        pairs = max(last - 1, 0)
-        for i in range(pairs):
-            value = np.uint64(np.int64(hashes[i])) * _MIX + np.uint64(np.int64(hashes[i + 1]))
-            row = tables.num_words + _bucket_of(value, tables)
-            ids[i] = row
-            if mode == SCALAR:
-                prefetch(rows.table, row)
-        sum_rows(ids, pairs, rows, mode, sums, hidden)
-        return pairs
     for i in range(begin):
         value = np.uint64(np.int64(hashes[i]))
         for j in range(i + 1, min(i + tables.word_ngrams, last)):
@@ -122,6 +114,75 @@ def _word_ngrams(hashes, last, begin, tables, rows, mode, ids, sums, hidden):
             total, count = total + count, 0
     sum_rows(ids, count, rows, mode, sums, hidden)
     return total + count
+
+
+@kernel
+def _pair_row(first, second, tables):
+    """Row of the bigram of two hashes."""
+    value = np.uint64(np.int64(np.int32(first))) * _MIX + np.uint64(np.int64(np.int32(second)))
+    bucket = np.uint64(tables.bucket)
+    rest = value - multiply_high(value, tables.inverse) * bucket
+    return np.int64(np.uint64(tables.num_words) + (rest - bucket if rest >= bucket else rest))
+
+
+@kernel
+def _pairs(num_docs, count, ends, hashes, tables, table, following, ids):
+    """Rows of the bigrams that begin at each word of a block without special words, and a request for their memory.
+
+    The word after the last word of a document is </s>; after the last word of the block it is not known yet, and
+    what is written there is not read.
+    """
+    for j in range(count):
+        following[j] = hashes[j + 1]
+    for i in range(num_docs):
+        if ends[i] > 0:
+            following[ends[i] - 1] = _EOS_HASH
+    for j in range(count):
+        row = _pair_row(hashes[j], following[j], tables)
+        ids[j] = row
+        prefetch(table, row)
+
+
+@kernel
+def _sum_pairs(
+    first, num_docs, num, count, ends, hashes, found, ids, tables, table, held, kept, begins, stops, seen, sums,
+    counts, squares,
+):  # fmt: skip
+    """Sum a block without special words for a model of words and bigrams; returns the number of hashes held."""
+    zero_row = np.int32(len(table) - 1)
+    start = 0
+    for segment in range(num_docs + (first + num_docs < num)):
+        target = first + segment
+        ended = segment < num_docs
+        stop = ends[segment] if ended else count
+        last = stop if ended else max(stop - 1, start)  # pairs that are complete
+        total = sum_scalars(ids, start, last, table)
+        features = last - start
+        if held > 0 and (stop > start or ended):
+            total += table[_pair_row(kept[0], np.int32(hashes[start] if stop > start else _EOS_HASH), tables)]
+            features += 1
+        for j in range(start, stop):
+            features += found[j] >= 0
+            ids[j] = found[j] if found[j] >= 0 else zero_row
+        total += sum_scalars(ids, start, stop, table)
+        if ended and tables.eos >= 0:
+            total += table[tables.eos]
+            features += 1
+        sums[target, 0] += total
+        counts[target] += features
+        # a document of few words that lies within the block cannot reach the limit of repeats
+        across = not ended or segment == 0
+        if (across or stop - start > FEW) and stops[target] - begins[target] > LONG:
+            squares[target] += _count_repeats(hashes[start:stop], seen)
+            if ended:
+                seen[:] = 0
+        if ended:
+            held = 0
+        elif stop > start:
+            kept[0] = np.int32(hashes[stop - 1])
+            held = 1
+        start = stop
+    return held
 
 
 @kernel
@@ -138,10 +199,13 @@ def sum_features(data, begins, stops, tables, rows, mode, parts, sums, hidden, c
     ends = np.empty(BLOCK + 1, np.int64)
     heads, tails = np.empty(BLOCK + 80, np.uint64), np.empty(BLOCK + 80, np.uint64)
     lengths, missed = np.empty(BLOCK + 80, np.int32), np.empty(BLOCK + 80, np.int32)
-    hashes, longs = np.empty(BLOCK + 80, np.uint32), np.empty(BLOCK + 80, np.int32)
+    following = np.empty(BLOCK + 80, np.uint32)
+    hashes, longs = np.zeros(BLOCK + 80, np.uint32), np.empty(BLOCK + 80, np.int32)
     found, places = np.empty(BLOCK + 80, np.int32), np.empty(BLOCK + 80, np.int64)
     kept = np.empty(BLOCK + 80 + MOST_GRAMS, np.int32)
     ids = np.empty(IDS + 80, np.int32)
+    pairs_only = mode == SCALAR and tables.word_ngrams == 2 and tables.maxn == 0 and len(tables.gram_slots) == 0
+    pairs_only = pairs_only and tables.plain_labels and parts == WORDS | GRAMS
     num = len(begins)
     doc, carry = 0, _0
     at = begins[0] if num > 0 else 0
@@ -163,7 +227,20 @@ def sum_features(data, begins, stops, tables, rows, mode, parts, sums, hidden, c
         count = num_edges // 2
         num_longs, special = read_words(data, edges, count, heads, tails, lengths, longs)
         hash_words(data, edges, count, heads, tails, lengths, longs, num_longs, hashes)
-        special |= find_words(data, edges, count, heads, tails, lengths, hashes, tables, missed, places, found)
+        num_missed = find_frequent(count, heads, tails, lengths, hashes, tables, missed, found)
+        plain = pairs_only and not special and not closed
+        if plain:  # while the memory of rare words is on its way
+            _pairs(num_docs, count, ends, hashes, tables, rows.table, following, ids)
+        special |= find_rest(data, edges, lengths, heads, tails, hashes, tables, missed, num_missed, places, found)
+        if plain:
+            held = _sum_pairs(
+                first, num_docs, num, count, ends, hashes, found, ids, tables, rows.table, held, kept, begins, stops,
+                seen, sums, counts, squares,
+            )  # fmt: skip
+            if num_edges & 1:
+                edges[0] = edges[num_edges - 1]
+            num_edges &= 1
+            continue
         j = 0
         for segment in range(num_docs + (doc < num)):
             target = first + segment
@@ -171,14 +248,6 @@ def sum_features(data, begins, stops, tables, rows, mode, parts, sums, hidden, c
             stop_word = ends[segment] if ended else count
             num_ids, num_kept = 0, held
             closing = False
-            if not special and not closed and tables.maxn == 0:
-                for i in range(j, stop_word):
-                    kept[num_kept + i - j] = np.int32(hashes[i])
-                num_kept += stop_word - j
-                for i in range(j, stop_word):
-                    ids[num_ids] = found[i]
-                    num_ids += found[i] >= 0
-                j = stop_word
             while j < stop_word and not closed:
                 row, prefix = found[j], heads[j]
                 if prefix == EOS:

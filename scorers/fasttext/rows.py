@@ -14,8 +14,9 @@ AHEAD = 6  # rows fetched ahead of the one being added
 
 
 class Rows(NamedTuple):
-    """What is summed. SCALAR and FOLDED use ``table`` (float32, ``width`` per feature), DENSE the float32 rows at byte
-    ``offset`` of ``data``, QUANTISED the codes. ``skipped`` is a row that counts as a feature but adds nothing, or -1.
+    """What is summed. SCALAR and FOLDED use ``table``, float32, ``width`` per feature and a row of zeros at the end; DENSE
+    the float32 rows at byte ``offset`` of ``data``; QUANTISED the codes. ``skipped`` is a row that counts as a feature
+    but adds nothing, or -1.
     """
 
     table: np.ndarray
@@ -32,20 +33,25 @@ class Rows(NamedTuple):
 
 
 @kernel
+def sum_scalars(ids, start, stop, table):
+    """Sum of table[ids[start:stop]]; four sums side by side, since each waits for its own last addition only."""
+    a, b, c, d = 0.0, 0.0, 0.0, 0.0
+    whole = start + ((stop - start) & ~3)
+    for i in range(start, whole, 4):  # unsigned numbers: as indices they need no check for counting from the end
+        a += table[np.uint32(ids[i])]
+        b += table[np.uint32(ids[i + 1])]
+        c += table[np.uint32(ids[i + 2])]
+        d += table[np.uint32(ids[i + 3])]
+    for i in range(whole, stop):
+        a += table[np.uint32(ids[i])]
+    return (a + b) + (c + d)
+
+
+@kernel
 def sum_rows(ids, count, rows, mode, sums, hidden):
     """Add the rows ``ids[:count]``: folded ones to ``sums`` (float64), raw ones to ``hidden`` (float32, in order)."""
     if mode == SCALAR:
-        table = rows.table
-        a, b, c, d = 0.0, 0.0, 0.0, 0.0
-        whole = count & ~3
-        for i in range(0, whole, 4):
-            a += table[ids[i]]
-            b += table[ids[i + 1]]
-            c += table[ids[i + 2]]
-            d += table[ids[i + 3]]
-        for i in range(whole, count):
-            a += table[ids[i]]
-        sums[0] += (a + b) + (c + d)
+        sums[0] += sum_scalars(ids, 0, count, rows.table)
     elif mode == FOLDED:
         width = rows.width
         for i in range(count):

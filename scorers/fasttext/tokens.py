@@ -3,7 +3,8 @@
     edges, ... = mark_words(...)     # where words begin and end, from 64 bytes at once
     read_words(...)                  # their first 16 bytes as two numbers
     hash_words(...)                  # FNV-1a, sixteen words side by side
-    find_words(...)                  # rows; frequent words from a table in cache, the others fetched ahead
+    find_frequent(...)               # rows of frequent words, from a table in cache; the others are fetched ahead
+    find_rest(...)                   # rows of the others
 
 Words are the bytes between fastText's separators: space, \\t, \\n, \\v, \\f, \\r and NUL, nothing else.
 """
@@ -20,11 +21,13 @@ from scorers.jit import kernel
 
 EOS = np.uint64(int.from_bytes(b"</s>", "little"))
 LABEL = np.uint64(int.from_bytes(b"__label_", "little"))
-_0, _1, _63, _ALL = np.uint64(0), np.uint64(1), np.uint64(63), np.uint64(2**64 - 1)
+_0, _1, _2, _63, _ALL = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(63), np.uint64(2**64 - 1)
 
 
 class Tables(NamedTuple):
-    """The dictionary of a model; ``inverse`` is (2**64 - 1) // bucket, ``eos`` the row of </s> or -1."""
+    """The dictionary of a model. ``inverse`` is (2**64 - 1) // bucket, ``eos`` the row of </s> or -1, ``plain_labels``
+    whether every label begins with __label__.
+    """
 
     front: np.ndarray
     front_rows: np.ndarray
@@ -34,6 +37,7 @@ class Tables(NamedTuple):
     gram_slots: np.ndarray
     num_words: int
     eos: int
+    plain_labels: bool
     bucket: int
     inverse: np.uint64
     word_ngrams: int
@@ -63,10 +67,12 @@ def mark_words(data, at, stop, carry, edges, count):
     else:
         bits = _edge_bits(data, at, min(stop, at + 64))
     change = bits ^ (bits << _1 | carry)
+    place = np.uint64(count)  # an unsigned index needs no check for counting from the end
     while change != 0:
-        edges[count] = at + np.int64(trailing_zeros(change))
-        count += 1
+        edges[place] = at + np.int64(trailing_zeros(change))
+        place += _1
         change &= change - _1
+    count = np.int64(place)
     carry = bits >> _63
     if left <= 64 and carry != 0:
         edges[count] = stop
@@ -83,24 +89,25 @@ def read_words(data, edges, count, heads, tails, lengths, longs):
     if count == 0:
         return 0, False
     inside = edges[2 * count - 1] + 16 <= len(data)
-    num_longs = 0
-    for j in range(count):
-        start, stop = edges[2 * j], edges[2 * j + 1]
-        length = stop - start
+    num_longs = _0
+    special = False
+    if not inside:
+        for j in range(count):
+            start, stop = edges[2 * j], edges[2 * j + 1]
+            heads[j] = first_eight(data, start, stop)
+            tails[j] = first_eight(data, start + 8, stop) if stop - start > 8 else _0
+    for u in range(np.uint64(count)):
+        start = edges[u + u]
+        length = edges[u + u + _1] - start
         if inside:
             head_gap = np.uint64(64 - 8 * min(length, 8))
             tail_gap = np.uint64(32 - 4 * min(max(length - 8, 0), 8))  # applied twice: a shift by 64 is undefined
-            heads[j] = load_u64(data, start) & (_ALL >> head_gap)
-            tails[j] = load_u64(data, start + 8) & (_ALL >> tail_gap >> tail_gap)
-        else:
-            heads[j] = first_eight(data, start, stop)
-            tails[j] = first_eight(data, start + 8, stop) if length > 8 else _0
-        lengths[j] = min(length, 17)
-        longs[num_longs] = j
-        num_longs += length > 16
-    special = False
-    for j in range(count):
-        special |= (heads[j] == EOS) | (heads[j] == LABEL)
+            heads[u] = load_u64(data, start) & (_ALL >> head_gap)
+            tails[u] = load_u64(data, start + 8) & (_ALL >> tail_gap >> tail_gap)
+        lengths[u] = min(length, 17)
+        longs[num_longs] = u
+        num_longs += np.uint64(length > 16)
+        special |= (heads[u] == EOS) | (heads[u] == LABEL)
     return num_longs, special
 
 
@@ -115,34 +122,40 @@ def hash_words(data, edges, count, heads, tails, lengths, longs, num_longs, hash
 
 
 @kernel
-def find_words(data, edges, count, heads, tails, lengths, hashes, tables, missed, places, found):
-    """Row of each word or -1; returns whether one is a label. Frequent words are answered by a table that fits L2."""
-    num_missed = 0
-    mask = np.uint32(len(tables.front_rows) - 1)
-    for j in range(count):
-        at = np.int64(hashes[j] & mask)
-        hit = (tables.front[2 * at] == heads[j]) & (tables.front[2 * at + 1] == tails[j]) & (lengths[j] <= 16)
-        found[j] = tables.front_rows[at]
-        missed[num_missed] = j
-        num_missed += not hit
-    mask = np.uint32(len(tables.slots) // 4 - 1)
+def find_frequent(count, heads, tails, lengths, hashes, tables, missed, found):
+    """Row of each frequent word, from a table that fits the cache; lists the others and asks for their memory."""
+    num_missed = _0
+    mask = np.uint64(len(tables.front_rows) - 1)
+    for u in range(np.uint64(count)):
+        at = np.uint64(hashes[u]) & mask
+        differs = (tables.front[at + at] ^ heads[u]) | (tables.front[at + at + _1] ^ tails[u])
+        found[u] = tables.front_rows[at]
+        missed[num_missed] = u
+        num_missed += np.uint64((differs != 0) | (lengths[u] > 16))
+    mask = np.uint64(len(tables.slots) // 4 - 1)
     for i in range(num_missed):
-        prefetch(tables.slots, np.int64(hashes[missed[i]] & mask) * np.int64(4))
+        prefetch(tables.slots, np.int64((np.uint64(hashes[np.uint64(missed[i])]) & mask) << _2))
+    return num_missed
+
+
+@kernel
+def find_rest(data, edges, lengths, heads, tails, hashes, tables, missed, num_missed, places, found):
+    """Row of each listed word, or -1; returns whether one is a label."""
     label = False
-    num_longs = 0
+    num_longs = _0
     for i in range(num_missed):
-        j = missed[i]
+        j = np.uint64(missed[i])
         place = find_candidate(tables.slots, heads[j], tails[j], np.uint64(hashes[j]), lengths[j] > 16)
         found[j] = row_at(tables.slots, place) if place >= 0 else np.int64(-1)
         label |= found[j] >= tables.num_words
         if place >= 0 and lengths[j] > 16:
             prefetch(tables.starts, np.int64(found[j]) + 1)
             prefetch(tables.strings, np.int64(tables.slots[place + 3]) + 16)
-            missed[num_longs] = j  # the list is read ahead of this place
+            missed[num_longs] = np.int32(j)  # the list is read ahead of this place
             places[num_longs] = place
-            num_longs += 1
+            num_longs += _1
     for i in range(num_longs):
-        j = missed[i]
+        j = np.int64(missed[i])
         start, stop = edges[2 * j], edges[2 * j + 1]
         if not is_word_at(tables.slots, places[i], tables.strings, tables.starts, data, start, stop):
             found[j] = find_word(tables.slots, tables.strings, tables.starts, np.uint64(hashes[j]), data, start, stop)

@@ -66,10 +66,10 @@ def find_candidate(slots, head, tail, value, long):
     tag = value << _ONE | np.uint64(long)
     at = value & mask
     while True:
-        place = np.int64(at << _TWO)
-        entry = slots[place + 2]
-        if (slots[place] == head) & (slots[place + 1] == tail) & (entry >> _31 == tag):
-            return place
+        place = at << _TWO
+        entry = slots[place + _TWO]
+        if (slots[place] ^ head) | (slots[place + _ONE] ^ tail) | (entry >> _31 ^ tag) == 0:
+            return np.int64(place)
         if entry == 0:
             return np.int64(-1)
         at = (at + _ONE) & mask

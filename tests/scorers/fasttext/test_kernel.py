@@ -49,7 +49,7 @@ def bucket_tables(**options: int) -> Tables:
     slots = build_slots(nothing, starts)
     values = {"word_ngrams": 2, "minn": 0, "maxn": 0} | options
     return Tables(
-        *build_front(slots, nothing, starts, 0), slots, nothing, starts, np.zeros(0, np.int64), 0, -1,
+        *build_front(slots, nothing, starts, 0), slots, nothing, starts, np.zeros(0, np.int64), 0, -1, True,
         BUCKET, np.uint64((2**64 - 1) // BUCKET), **values,
     )  # fmt: skip
 
@@ -58,7 +58,7 @@ def count_features(text: str, tables: Tables, among: list[int]) -> tuple[int, in
     """(features of a document, how many of them are rows in ``among``)."""
     from scorers.fasttext.classifier import _no_rows, _read_only
 
-    texts, table = Texts.from_arrow(pa.array([text])), np.zeros(BUCKET, np.float32)
+    texts, table = Texts.from_arrow(pa.array([text])), np.zeros(BUCKET + 1, np.float32)
     table[among] = 1
     sums, counts = np.zeros((1, 1)), np.zeros(1, np.int64)
     kernel.sum_features(
@@ -131,7 +131,7 @@ def test_tokens_end_at_the_seven_separators_and_at_eos(texts: list[str], shift: 
     batch = Texts.from_arrow(pa.array(["x" * shift, *texts]).slice(1))
     num = len(texts)
     counts = np.zeros(num, np.int64)
-    rows = _no_rows()._replace(table=np.zeros(BUCKET, np.float32), width=1)
+    rows = _no_rows()._replace(table=np.zeros(BUCKET + 1, np.float32), width=1)
     kernel.sum_features(
         _read_only(batch.data), _read_only(batch.offsets[:-1]), _read_only(batch.offsets[1:]), bucket_tables(), rows,
         0, kernel.WORDS | kernel.GRAMS, np.zeros((num, 1)), np.zeros((num, 0), np.float32), counts,
