@@ -32,9 +32,9 @@ from scorers.lm.tokens import Tokens, tokenize
 if TYPE_CHECKING:
     import torch
 
-# Floats of one piece of logits. On a CPU a piece should stay in the cache, a GPU wants big multiplications. Another
-# number rounds differently: raise VERSION with it.
-_PIECE = {"cpu": 2**22, "cuda": 2**27}
+# Floats of one piece of logits: 64 MB, 512 MB. Smaller pieces make the multiplication by the head slow. Another number
+# rounds differently: raise VERSION with it.
+_PIECE = {"cpu": 2**24, "cuda": 2**27}
 _WHOLE_LOGITS = 2**28  # floats of one batch's logits, for the models whose head cannot be applied piece by piece
 
 
@@ -175,11 +175,12 @@ def _batch_losses(
 
 
 def _cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """float32 (p,): log-sum-exp of the logits (p, vocabulary) less the target's."""
-    import torch
-
+    """float32 (p,): log-sum-exp of the logits (p, vocabulary) less the target's. Overwrites the logits."""
+    # In place: on a CPU a fifth faster than logsumexp or cross_entropy, which write the piece once more.
     logits = logits.float()
-    return torch.logsumexp(logits, dim=-1) - logits.gather(1, targets[:, None])[:, 0]
+    top = logits.amax(dim=-1, keepdim=True)
+    above = top[:, 0] - logits.gather(1, targets[:, None])[:, 0]
+    return logits.sub_(top).exp_().sum(dim=-1).log_().add_(above)
 
 
 def _collect(values: np.ndarray, tokens: Tokens, texts: Sequence[str], work: Work) -> TokenLosses:
