@@ -193,10 +193,8 @@ def _tables(model: ModelFile) -> Tables:
     eos = np.frombuffer(b"</s>", np.uint8)
     value = hash_bytes(eos, 0, 4, FNV_OFFSET)
     row = find_word(slots, model.strings, model.starts, value, eos, 0, 4)
-    front, front_rows = build_front(slots, model.strings, model.starts, model.num_words)
     return Tables(
-        front=front,
-        front_rows=front_rows,
+        front=build_front(slots, model.strings, model.starts, model.num_words),
         slots=slots,
         strings=model.strings,
         starts=model.starts,

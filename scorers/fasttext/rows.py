@@ -14,9 +14,9 @@ AHEAD = 6  # rows fetched ahead of the one being added
 
 
 class Rows(NamedTuple):
-    """What is summed. SCALAR and FOLDED use ``table``, float32, ``width`` per feature and a row of zeros at the end; DENSE
-    the float32 rows at byte ``offset`` of ``data``; QUANTISED the codes. ``skipped`` is a row that counts as a feature
-    but adds nothing, or -1.
+    """What is summed. SCALAR and FOLDED use ``table``: float32, ``width`` per feature, a row of zeros at the end. DENSE
+    uses the float32 rows at byte ``offset`` of ``data``, QUANTISED the codes. ``skipped`` is a row that counts as a
+    feature but adds nothing, or -1.
     """
 
     table: np.ndarray

@@ -11,17 +11,20 @@ Words are the bytes between fastText's separators: space, \\t, \\n, \\v, \\f, \\
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from scorers.fasttext.intrinsics import LANES, hash_lanes, load_u64, prefetch, trailing_zeros, word_bits64
+from scorers.fasttext.intrinsics import LANES, count_ones, hash_lanes, load_u64, prefetch, trailing_zeros, word_bits64
 from scorers.fasttext.vocabulary import find_candidate, find_word, first_eight, hash_bytes, is_word_at, row_at
 from scorers.jit import kernel
 
 EOS = np.uint64(int.from_bytes(b"</s>", "little"))
 LABEL = np.uint64(int.from_bytes(b"__label_", "little"))
-_0, _1, _2, _63, _ALL = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(63), np.uint64(2**64 - 1)
+_0, _1, _2, _8 = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(8)
+_63 = np.uint64(63)
+_HEAD_MASKS = np.array([2 ** (8 * min(n, 8)) - 1 for n in range(17)], np.uint64)  # by length of the word
+_TAIL_MASKS = np.array([2 ** (8 * max(n - 8, 0)) - 1 for n in range(17)], np.uint64)
 
 
 class Tables(NamedTuple):
@@ -30,7 +33,6 @@ class Tables(NamedTuple):
     """
 
     front: np.ndarray
-    front_rows: np.ndarray
     slots: np.ndarray
     strings: np.ndarray
     starts: np.ndarray
@@ -68,11 +70,12 @@ def mark_words(data, at, stop, carry, edges, count):
         bits = _edge_bits(data, at, min(stop, at + 64))
     change = bits ^ (bits << _1 | carry)
     place = np.uint64(count)  # an unsigned index needs no check for counting from the end
-    while change != 0:
-        edges[place] = at + np.int64(trailing_zeros(change))
-        place += _1
-        change &= change - _1
-    count = np.int64(place)
+    count += np.int64(count_ones(change))
+    while change != 0:  # eight at a time: the number of rounds is easier to predict than the number of edges
+        for k in range(np.uint64(8)):
+            edges[place + k] = at + np.int64(trailing_zeros(change))
+            change &= change - _1
+        place += _8
     carry = bits >> _63
     if left <= 64 and carry != 0:
         edges[count] = stop
@@ -100,14 +103,14 @@ def read_words(data, edges, count, heads, tails, lengths, longs):
         start = edges[u + u]
         length = edges[u + u + _1] - start
         if inside:
-            head_gap = np.uint64(64 - 8 * min(length, 8))
-            tail_gap = np.uint64(32 - 4 * min(max(length - 8, 0), 8))  # applied twice: a shift by 64 is undefined
-            heads[u] = load_u64(data, start) & (_ALL >> head_gap)
-            tails[u] = load_u64(data, start + 8) & (_ALL >> tail_gap >> tail_gap)
+            known = np.uint64(min(length, 16))
+            heads[u] = load_u64(data, start) & _HEAD_MASKS[known]
+            tails[u] = load_u64(data, start + 8) & _TAIL_MASKS[known]
         lengths[u] = min(length, 17)
         longs[num_longs] = u
         num_longs += np.uint64(length > 16)
-        special |= (heads[u] == EOS) | (heads[u] == LABEL)
+    for j in range(count):
+        special |= (heads[j] == EOS) | (heads[j] == LABEL)
     return num_longs, special
 
 
@@ -124,12 +127,12 @@ def hash_words(data, edges, count, heads, tails, lengths, longs, num_longs, hash
 @kernel
 def find_frequent(count, heads, tails, lengths, hashes, tables, missed, found):
     """Row of each frequent word, from a table that fits the cache; lists the others and asks for their memory."""
-    num_missed = _0
-    mask = np.uint64(len(tables.front_rows) - 1)
+    num_missed: Any = _0
+    mask = np.uint64(len(tables.front) // 4 - 1)
     for u in range(np.uint64(count)):
-        at = np.uint64(hashes[u]) & mask
-        differs = (tables.front[at + at] ^ heads[u]) | (tables.front[at + at + _1] ^ tails[u])
-        found[u] = tables.front_rows[at]
+        at = (np.uint64(hashes[u]) & mask) << _2
+        differs = (tables.front[at] ^ heads[u]) | (tables.front[at + _1] ^ tails[u])
+        found[u] = np.int32(tables.front[at + _2])
         missed[num_missed] = u
         num_missed += np.uint64((differs != 0) | (lengths[u] > 16))
     mask = np.uint64(len(tables.slots) // 4 - 1)
@@ -142,7 +145,7 @@ def find_frequent(count, heads, tails, lengths, hashes, tables, missed, found):
 def find_rest(data, edges, lengths, heads, tails, hashes, tables, missed, num_missed, places, found):
     """Row of each listed word, or -1; returns whether one is a label."""
     label = False
-    num_longs = _0
+    num_longs: Any = _0
     for i in range(num_missed):
         j = np.uint64(missed[i])
         place = find_candidate(tables.slots, heads[j], tails[j], np.uint64(hashes[j]), lengths[j] > 16)
@@ -155,10 +158,11 @@ def find_rest(data, edges, lengths, heads, tails, hashes, tables, missed, num_mi
             places[num_longs] = place
             num_longs += _1
     for i in range(num_longs):
-        j = np.int64(missed[i])
-        start, stop = edges[2 * j], edges[2 * j + 1]
+        long = np.uint64(missed[i])
+        start, stop = edges[long + long], edges[long + long + _1]
         if not is_word_at(tables.slots, places[i], tables.strings, tables.starts, data, start, stop):
-            found[j] = find_word(tables.slots, tables.strings, tables.starts, np.uint64(hashes[j]), data, start, stop)
+            value = np.uint64(hashes[long])
+            found[long] = find_word(tables.slots, tables.strings, tables.starts, value, data, start, stop)
     return label
 
 

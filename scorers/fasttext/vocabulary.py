@@ -136,43 +136,45 @@ def _fill_slots(slots, strings, starts):
         slots[place + 3] = np.uint64(start)
 
 
-def build_slots(strings: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Hash table of the words ``strings[starts[i]:starts[i + 1]]``, at most two thirds full; begins on a cache line."""
-    places = max(16, 1 << (3 * (len(starts) - 1) // 2).bit_length())
-    memory = np.zeros(4 * places + 8, np.uint64)
+def _aligned(size: int) -> np.ndarray:
+    """Zeroed uint64 that begin on a cache line."""
+    memory = np.zeros(size + 8, np.uint64)
     first = -memory.ctypes.data // 8 % 8
-    slots = memory[first : first + 4 * places]
+    return memory[first : first + size]
+
+
+def build_slots(strings: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Hash table of the words ``strings[starts[i]:starts[i + 1]]``, at most two thirds full."""
+    places = max(16, 1 << (3 * (len(starts) - 1) // 2).bit_length())
+    slots = _aligned(4 * places)
     _fill_slots(slots, strings, starts)
     return slots
 
 
 @kernel
-def _fill_front(front, front_rows, slots, strings, starts, num_words):
-    mask = np.int64(len(front_rows) - 1)
-    for row in range(min(num_words, 2 * len(front_rows))):
+def _fill_front(front, slots, strings, starts, num_words):
+    mask = np.int64(len(front) // 4 - 1)
+    for row in range(min(num_words, 2 * (mask + 1))):
         start, stop = starts[row], starts[row + 1]
         value = hash_bytes(strings, start, stop, FNV_OFFSET)
-        at = np.int64(value) & mask
-        head = first_eight(strings, start, stop)
-        if stop - start > 16 or front[2 * at] != 0:
+        place = 4 * (np.int64(value) & mask)
+        if stop - start > 16 or front[place] != 0:
             continue
-        front[2 * at] = head
+        front[place] = first_eight(strings, start, stop)
         if stop - start > 8:
-            front[2 * at + 1] = first_eight(strings, start + 8, stop)
-        front_rows[at] = find_word(slots, strings, starts, value, strings, start, stop)
+            front[place + 1] = first_eight(strings, start + 8, stop)
+        front[place + 2] = np.uint64(find_word(slots, strings, starts, value, strings, start, stop))
 
 
-def build_front(
-    slots: np.ndarray, strings: np.ndarray, starts: np.ndarray, num_words: int
-) -> tuple[np.ndarray, np.ndarray]:
+def build_front(slots: np.ndarray, strings: np.ndarray, starts: np.ndarray, num_words: int) -> np.ndarray:
     """The most frequent words again, in a table without collisions that stays in the processor's cache.
 
-    Place h holds the most frequent word of at most 16 bytes whose hash ends in h: its bytes as two uint64, and its row
-    (int32). Files list words by falling frequency.
+    Place h (four uint64) holds the most frequent word of at most 16 bytes whose hash ends in h: its bytes as two
+    numbers, its row, and nothing. Files list words by falling frequency.
     """
-    front, front_rows = np.zeros(2 * FRONT, np.uint64), np.zeros(FRONT, np.int32)
-    _fill_front(front, front_rows, slots, strings, starts, num_words)
-    return front, front_rows
+    front = _aligned(4 * FRONT)
+    _fill_front(front, slots, strings, starts, num_words)
+    return front
 
 
 @kernel

@@ -60,8 +60,10 @@ def test_a_second_process_takes_the_kernel_from_the_cache(install: Path) -> None
     assert run(install)[:2] == ["1", "0"]
 
 
-@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
-@pytest.mark.parametrize("damage", ["truncated", "empty", "garbage", "one bit"])
+@pytest.mark.parametrize(
+    ("suffix", "damage"),
+    [(".nbi", "truncated"), (".nbi", "garbage"), (".nbc", "truncated"), (".nbc", "empty"), (".nbc", "one bit")],
+)
 def test_a_damaged_cache_is_replaced(install: Path, suffix: str, damage: str) -> None:
     run(install)
     (path,) = (install / "__pycache__").glob(f"*{suffix}")

@@ -49,7 +49,7 @@ def bucket_tables(**options: int) -> Tables:
     slots = build_slots(nothing, starts)
     values = {"word_ngrams": 2, "minn": 0, "maxn": 0} | options
     return Tables(
-        *build_front(slots, nothing, starts, 0), slots, nothing, starts, np.zeros(0, np.int64), 0, -1, True,
+        build_front(slots, nothing, starts, 0), slots, nothing, starts, np.zeros(0, np.int64), 0, -1, True,
         BUCKET, np.uint64((2**64 - 1) // BUCKET), **values,
     )  # fmt: skip
 
