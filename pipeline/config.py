@@ -5,6 +5,8 @@
       web: {sources: ["data/*.jsonl.zst"], id: id, held_out: 0.01}
     classifiers:                         # fastText models trained here, usable as `model:` below
       quality: {rows: ["labelled.jsonl"], dim: 16}
+    preselect:                           # classifiers made from a panel of language models (pipeline.preselect)
+      taught: {corpus: web, panel: panel.yaml}
     scores:
       - {scorer: lengths, tokenizer: tokenizer.json}
       - {scorer: preselect, model: quality}
@@ -29,12 +31,13 @@ from pipeline.config_errors import nearest, parsed
 from pipeline.errors import UserError
 from pipeline.export import ExportSettings
 from pipeline.ingest import IngestSettings
+from pipeline.preselect.steps import PreselectSettings
 from pipeline.score import ScoreSpec
 from pipeline.select import SelectSettings
 from pipeline.workspace import checked_name
 from scorers import SCORERS, scorer_module
 
-SECTIONS = ("workspace", "corpora", "classifiers", "scores", "selections", "exports")
+SECTIONS = ("workspace", "corpora", "classifiers", "preselect", "scores", "selections", "exports")
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class ConfiguredScore:
     spec: ScoreSpec
     corpora: tuple[str, ...]
     classifier: str | None
-    """the classifier of the config that is the model, if it is one"""
+    """the entry of `classifiers` or `preselect` that is the model, if it is one"""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Config:
     workspace: str | None
     corpora: dict[str, IngestSettings]
     classifiers: dict[str, ClassifierSettings]
+    preselect: dict[str, PreselectSettings]
     scores: tuple[ConfiguredScore, ...]
     selections: dict[str, SelectSettings]
     exports: dict[str, ExportSettings]
@@ -85,7 +89,8 @@ class _Reader:
     def config(self, file: Path, values: dict[str, Any]) -> Config:
         corpora = self._named(values, "corpora", IngestSettings, ("sources",))
         classifiers = self._named(values, "classifiers", ClassifierSettings, ("rows",))
-        scores = self._scores(values.get("scores") or [], corpora, classifiers)
+        preselect = self._preselect(values, corpora, classifiers)
+        scores = self._scores(values.get("scores") or [], corpora, classifiers | preselect)
         selections = self._named(values, "selections", SelectSettings, ())
         exports = self._named(values, "exports", ExportSettings, ("out",))
         for name, selection in selections.items():
@@ -96,8 +101,25 @@ class _Reader:
         if workspace is not None and not isinstance(workspace, str):
             raise UserError(f"config {self.shown}: workspace: expected a folder or URL, got {workspace!r}")
         return Config(
-            file, self._path(workspace) if workspace else None, corpora, classifiers, scores, selections, exports
+            file,
+            self._path(workspace) if workspace else None,
+            corpora,
+            classifiers,
+            preselect,
+            scores,
+            selections,
+            exports,
         )
+
+    def _preselect(
+        self, values: dict[str, Any], corpora: dict[str, Any], classifiers: dict[str, Any]
+    ) -> dict[str, PreselectSettings]:
+        made = self._named(values, "preselect", PreselectSettings, ())
+        for name, settings in made.items():
+            self._known(f"preselect.{name}.corpus", [settings.corpus], corpora)
+            if name in classifiers:
+                raise UserError(f"config {self.shown}: preselect.{name}: a classifier has that name; choose another")
+        return {n: one.model_copy(update={"panel": self._path(one.panel)}) for n, one in made.items()}
 
     def _named(self, values: dict[str, Any], section: str, model: type, paths: tuple[str, ...]) -> dict[str, Any]:
         entries = values.get(section) or {}

@@ -18,6 +18,7 @@ from pipeline.errors import ShardsFailed
 from pipeline.execute import Pool, jobs_to_do
 from pipeline.export import export, export_stage
 from pipeline.ingest import ingest, ingest_stage
+from pipeline.preselect.steps import known_steps, make_preselect, trained_model
 from pipeline.score import ScoreSpec, score, score_stage
 from pipeline.select import select, select_stage
 from pipeline.stage import Stage, differences, saved
@@ -66,6 +67,17 @@ def plan(config: Config, workspace: Workspace) -> list[Planned]:
     for name, trained in config.classifiers.items():
         stage = classifier_stage(name, trained)
         add(_planned(workspace, stage, {stage.folder: ["model"]}, MODEL), ("classifier", name))
+    for name, made in config.preselect.items():
+        if waits("preselect", name, [("corpus", made.corpus)], ("classifier", name)):
+            continue
+        needs: list[tuple[str, str]] = []
+        for step in known_steps(workspace, name, made):
+            key = ("classifier", name) if step.file == MODEL else (step.stage.kind, f"{name}/{step.stage.name}")
+            if step.stage.kind in ("sample", "losses") or not waits(step.stage.kind, name, needs, key):
+                add(_planned(workspace, step.stage, {step.stage.folder: step.shards}, step.file), key)
+            needs.append(key)
+        if key[0] != "classifier":
+            waits("preselect-train", name, needs, ("classifier", name))
     named: set[str] = set()
     selected: set[str] = set()
     for entry in config.scores:
@@ -112,22 +124,30 @@ def run(config: Config, workspace: Workspace, pool: Pool, limit: int | None = No
             failures.append(failed)
     for name, trained in config.classifiers.items():
         train_classifier(workspace, name, trained)
+    if config.preselect:
+        _raise(failures)  # a sample is drawn from the whole corpus
+    for name, made in config.preselect.items():
+        make_preselect(workspace, name, made, pool)
     for corpora, entries in _passes(config).items():
         specs = [_spec(config, workspace, entry) for entry in entries]
         try:
             score(workspace, [workspace.corpus(name) for name in corpora], specs, pool, limit)
         except ShardsFailed as failed:
             failures.append(failed)
-    if failures:
-        shards = {shard: error for failed in failures for shard, error in failed.failed.items()}
-        raise ShardsFailed("run", shards, sum(failed.total for failed in failures))
+    _raise(failures)
     named = named_stages(config, workspace, limit)
     selected = set()
     for name, selection in config.selections.items():
-        made = select(workspace, name, _over_config(config, selection), pool, named)
-        selected.add(made["folder"])
+        chosen = select(workspace, name, _over_config(config, selection), pool, named)
+        selected.add(chosen["folder"])
     for name, exported in config.exports.items():
         export(workspace, name, exported, pool, named | selected)
+
+
+def _raise(failures: Sequence[ShardsFailed]) -> None:
+    if failures:
+        shards = {shard: error for failed in failures for shard, error in failed.failed.items()}
+        raise ShardsFailed("run", shards, sum(failed.total for failed in failures))
 
 
 def named_stages(config: Config, workspace: Workspace, limit: int | None = None) -> set[str]:
@@ -151,7 +171,11 @@ def _spec(config: Config, workspace: Workspace, entry: ConfiguredScore) -> Score
     """The entry's spec, with the model file of its classifier in place."""
     if entry.classifier is None:
         return entry.spec
-    path = model_file(workspace, classifier_stage(entry.classifier, config.classifiers[entry.classifier]))
+    name = entry.classifier
+    if name in config.preselect:
+        path = trained_model(workspace, name, config.preselect[name])
+    else:
+        path = model_file(workspace, classifier_stage(name, config.classifiers[name]))
     assert path is not None, f"classifier {entry.classifier} is not trained"
     return replace(entry.spec, settings=entry.spec.settings.model_copy(update={"model": path}))
 

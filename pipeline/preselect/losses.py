@@ -144,7 +144,9 @@ def _model(task: _Task) -> Any:
         _open = None
     if _open is None:
         import torch
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         if task.threads is not None:
             torch.set_num_threads(task.threads)
         model = open_model(

@@ -49,8 +49,8 @@ def scores(panel: PanelSettings, wanted: list[str] | None = None) -> dict[str, l
         for name in names:
             if name not in found:
                 raise UserError(
-                    f"panel: model {one.name!r} has no score on {name!r}{nearest(name, found)}; "
-                    "every model needs the same benchmarks"
+                    "panel: every model needs a score on the same benchmarks, and model "
+                    f"{one.name!r} has none on {name!r}{nearest(name, found)}"
                 )
     return {name: [float(found[name]) for found in read] for name in names}
 

@@ -65,7 +65,7 @@ def test_a_wrong_panel_is_one_clear_line(tmp_path: Path, models: list, more: dic
 
 def test_every_model_needs_the_same_benchmarks(tmp_path: Path) -> None:
     models = [{"name": "a", "model": "a", "scores": {"quiz": 1}}, {"name": "b", "model": "b", "scores": {"quizz": 1}}]
-    with pytest.raises(UserError, match="model 'b' has no score on 'quiz'; did you mean 'quizz'"):
+    with pytest.raises(UserError, match="model 'a' has none on 'quizz'; did you mean 'quiz'"):
         scores(read_panel(_panel(tmp_path, models=models)))
 
 
