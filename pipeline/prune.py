@@ -27,11 +27,15 @@ class Unnamed:
 def unnamed(workspace: Workspace, configs: Sequence[Config]) -> list[Unnamed]:
     """Stage folders that none of the configs makes, as the configs and the workspace are now."""
     kept: set[str] = set()
+    store = workspace.store
+    for corpus in store.folders("scores"):
+        # No config can name scores that were made elsewhere, so none can fail to.
+        stages = workspace.stages(f"scores/{corpus}")
+        kept |= {folder for folder, record in stages.items() if record["fields"].get("scorer") == "import"}
     for config in configs:
         kept |= {step.folder for step in plan(config, workspace) if step.folder is not None}
         kept |= {f"corpora/{name}" for name in config.corpora}
         kept |= {classifier_stage(name, s).folder for name, s in config.classifiers.items()}
-    store = workspace.store
     found = [f"corpora/{name}" for name in store.folders("corpora")]
     found += [f"scores/{corpus}/{n}" for corpus in store.folders("scores") for n in store.folders(f"scores/{corpus}")]
     for parent in ("models", "selections", "exports"):

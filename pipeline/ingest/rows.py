@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from pipeline.errors import UserError
 from pipeline.ingest import chat
 from pipeline.ingest.cut import Piece
 from pipeline.ingest.layout import EXTRA, Layout, Types, as_array, csv_value, infer_csv, types_of_rows
@@ -312,6 +313,8 @@ def sample_types(form: str, files: list[InputFile], settings: IngestSettings, ma
         try:
             found = _sample_csv(file, settings) if form == "csv" else _sample_json(file, settings)
             rows += [row for row in islice(found, max_rows) if type(row) is dict]
+        except UserError:
+            raise
         except (ValueError, OSError):
             continue
     if form == "csv":
@@ -324,7 +327,12 @@ def _sample_json(file: InputFile, settings: IngestSettings) -> Iterator[Any]:
     with opened(file.url, compression(file.path)) as read:
         for offset, data in line_blocks(read, 0, None, settings.max_line, 256 << 10):
             if not isinstance(data, TooLong):
-                yield from json_rows(offset, data)[0]
+                rows = json_rows(offset, data)[0]
+                if offset == 0 and data.lstrip()[:1] == b"[" and not any(type(row) is dict for row in rows):
+                    raise UserError(
+                        f"{file.url} is one JSON array; expected one object a line (jq -c '.[]' FILE > FILE.jsonl)"
+                    )
+                yield from rows
             if offset > SAMPLE_BYTES:
                 return
 

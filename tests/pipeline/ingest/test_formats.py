@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -194,3 +195,12 @@ def test_a_hub_dataset_that_cannot_be_had_is_one_clear_line(workspace: Workspace
     with pytest.raises(UserError, match=r"^dataset 'nobody/nothing': "):
         run(workspace, pool, "hf://datasets/nobody/nothing")
     assert workspace.corpora() == []
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_json_array_is_refused_with_the_command_that_mends_it(
+    tmp_path: Path, workspace: Workspace, pool: Pool, indent: int | None
+) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(ROWS[:3], indent=indent))
+    with pytest.raises(UserError, match=r"a\.json is one JSON array; expected one object a line \(jq"):
+        run(workspace, pool, tmp_path / "a.json")
