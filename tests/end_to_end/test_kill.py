@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import random
 import signal
@@ -75,7 +76,9 @@ def test_ctrl_c_ends_the_run_with_130_and_leaves_a_workspace_that_resumes(
     tamis: Tamis, config: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
     arguments = command("run", config, "-w", tmp_path / "w", "--workers", 2)
-    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    # A shell that starts the tests in the background has them ignore Ctrl-C, and children would inherit that.
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heed)
     deadline = time.monotonic() + 60
     while not (tmp_path / "w" / "lock.json").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
