@@ -19,6 +19,7 @@ same bytes.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.errors import ShardsFailed
+from pipeline.errors import ShardsFailed, UserError
 from pipeline.execute import Counts, Job, Pool, pending
 from pipeline.preselect.panel import check_tokenizers, context_of, folder, identity
 from pipeline.preselect.sample import Sample
@@ -87,6 +88,9 @@ def losses_stage(sample: Sample, panel: PanelSettings, one: PanelModel, place: P
 
 def losses_stages(sample: Sample, panel: PanelSettings) -> dict[str, tuple[Stage, Path]]:
     """{model name: its stage and its folder}, in the panel's order. Fetches models that are on the hub."""
+    for package in ("torch", "transformers"):
+        if importlib.util.find_spec(package) is None:
+            raise UserError(f"{package} is not installed; a panel needs the extra lm: pip install 'tamis[lm]'")
     places = [folder(one, panel) for one in panel.models]
     context = context_of(panel, places)
     return {
@@ -115,6 +119,8 @@ def make_losses(sample: Sample, panel: PanelSettings, pool: Pool) -> dict[str, S
         rows = pool.run(jobs, run_shard, f"losses {name}", resources={"GPU": 1} if _on_gpu(panel) else None)
         failed |= {f"{name}/{row.shard}": row.error or "" for row in rows if not row.done}
         total += len(rows)
+    if total:
+        pool.client.run(close_model)  # the workers of a cluster live on, and a model is memory
     if failed:
         raise ShardsFailed("preselect losses", failed, total)
     return {name: stage for name, (stage, _) in stages.items()}
@@ -140,8 +146,7 @@ def _model(task: _Task) -> Any:
     settings = task.settings
     key = (task.place, settings.dtype, settings.device, settings.attention, settings.trust_remote_code)
     if _open is not None and _open[0] != key:
-        _open[1].close()
-        _open = None
+        close_model()
     if _open is None:
         import torch
         from transformers.utils import logging
@@ -158,6 +163,14 @@ def _model(task: _Task) -> Any:
         )
         _open = (key, model)
     return _open[1]
+
+
+def close_model() -> None:
+    """Let go of the model of this process, if it has one."""
+    global _open
+    if _open is not None:
+        _open[1].close()
+        _open = None
 
 
 def run_shard(job: Job) -> dict[str, Counts | Exception]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -9,7 +10,13 @@ import pytest
 import yaml
 
 from pipeline.errors import UserError
+from pipeline.execute import Pool
+from pipeline.preselect.losses import make_losses
 from pipeline.preselect.panel import read_panel, scores
+from pipeline.preselect.sample import make_sample
+from pipeline.preselect.settings import SampleSettings
+from pipeline.workspace import Workspace
+from tests.pipeline.preselect.helpers import panel, web
 
 
 def _panel(tmp_path: Path, **values: object) -> str:
@@ -75,3 +82,10 @@ def test_a_metric_that_is_not_there_is_named(tmp_path: Path) -> None:
     models = [{"name": name, "model": name, "results": name} for name in "ab"]
     with pytest.raises(UserError, match="'hellaswag' has no metric 'acc_nrm'; did you mean"):
         scores(read_panel(_panel(tmp_path, models=models, benchmarks={"hellaswag": "acc_nrm"})))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="torch is installed")
+def test_without_torch_a_panel_says_what_to_install(workspace: Workspace, pool: Pool) -> None:
+    sample = make_sample(web(workspace), SampleSettings(domains=1, per_domain=2), pool)
+    with pytest.raises(UserError, match=r"pip install 'tamis\[lm\]'"):
+        make_losses(sample, panel(), pool)
