@@ -9,7 +9,6 @@ import signal
 import sys
 from typing import Any
 
-import click
 import typer
 
 from cli import export, import_scores, ingest, plan, preselect, prune, run, score, select, sql, stats, status
@@ -22,6 +21,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+INTERRUPTED = 130
+"""What Typer ends with after Ctrl-C."""
 
 RUNS, PARTS, LOOKS, KEEPS = "Whole runs", "Steps", "Look", "Housekeeping"
 app.command("run", rich_help_panel=RUNS)(run.run)
@@ -58,14 +60,11 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command line and exit with its code."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        app(args=arguments, standalone_mode=False)
-    except click.exceptions.Exit as ended:
-        sys.exit(ended.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        sys.exit(_say("interrupted; run the same command again to go on where it stopped", 130))
+        app(args=arguments)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            _say("interrupted; run the same command again to go on where it stopped", INTERRUPTED)
+        raise
     except BrokenPipeError:
         # The reader of our output went away (`| head`): no error, and nothing more to flush to it.
         sys.stdout = None  # type: ignore[assignment]
@@ -75,7 +74,6 @@ def main(arguments: list[str] | None = None) -> None:
         if code is None:
             raise
         sys.exit(_say(str(error) or type(error).__name__, code))
-    sys.exit(0)
 
 
 def _exit_code(error: Exception) -> int | None:

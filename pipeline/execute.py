@@ -16,7 +16,9 @@ import datetime
 import errno
 import itertools
 import os
+import signal
 import socket
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -201,7 +203,8 @@ class Pool:
     def client(self) -> Client:
         """The Dask client."""
         if self._client is None:
-            self._client = self._stack.enter_context(_client(self.compute, self.workspace))
+            with _interrupted_later():
+                self._client = self._stack.enter_context(_client(self.compute, self.workspace))
         return self._client
 
     def map(
@@ -284,6 +287,27 @@ class _Attempt:
 
     def __call__(self, job: Job) -> list[Row]:
         return attempt(self.work, job)
+
+
+@contextlib.contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back until the block is through: a cluster half started cannot be closed in order."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: caught.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if callable(signal.getsignal(number))
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if caught:
+        raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
