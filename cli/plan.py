@@ -42,12 +42,15 @@ def validate(
     from pipeline.config import load
     from pipeline.ingest import check_sources
     from pipeline.models import local_file
+    from pipeline.preselect.panel import read_panel, scores
 
     checked = load(config)
     for corpus in checked.corpora.values():
         check_sources(corpus)
     for path in [path for classifier in checked.classifiers.values() for path in classifier.rows]:
         local_file(path, "rows")
+    for made in checked.preselect.values():
+        scores(read_panel(made.panel), made.strength.benchmarks)
     for entry in checked.scores:
         if entry.classifier is None:
             entry.spec.files()

@@ -70,15 +70,20 @@ def status(workspace: Workspace) -> Status:
             totals[name] = None
     folders = dict.fromkeys([f for f, r in records.items() if r["kind"] in ("ingest", "score")])
     folders |= dict.fromkeys(folder for folder in ledger_folders(workspace) if _stage_folder(folder, records))
+    samples = {r["hash"]: r["info"].get("num_shards") for r in records.values() if r["kind"] == "sample"}
     stages = []
     for folder in folders:
         record = records[_stage_folder(folder, records)]
         corpus = _corpus(folder)
         total = totals.get(corpus) if corpus and record["kind"] in ("ingest", "score", "select") else None
+        if record["kind"] == "sample":
+            total = record["info"].get("num_shards")
+        elif record["kind"] in ("losses", "strength"):
+            total = samples.get(record["fields"]["sample"])
         if record["fields"].get("limit") and total is not None and record["kind"] == "score":
             total = min(total, record["fields"]["limit"])
         stages.append(_status(workspace, folder, record, corpus, total))
-    order = ["ingest", "train", "score", "select", "export"]
+    order = ["ingest", "sample", "losses", "strength", "preselect-train", "train", "score", "select", "export"]
     places = {kind: i for i, kind in enumerate(order)}
     stages.sort(key=lambda s: (places.get(s.kind, len(order)), s.corpus or "", s.name, s.folder))
     return Status(workspace.url, _holder(workspace), stages)
@@ -87,10 +92,11 @@ def status(workspace: Workspace) -> Status:
 def _records(workspace: Workspace) -> dict[str, dict[str, Any]]:
     """{folder: stage.json} of all stages."""
     found: dict[str, dict[str, Any]] = {}
-    for parent in ("corpora", "models", "selections", "exports"):
+    for parent in ("corpora", "samples", "models", "selections", "exports"):
         found |= workspace.stages(parent)
-    for corpus in workspace.store.folders("scores"):
-        found |= workspace.stages(f"scores/{corpus}")
+    for parent in ("scores", "losses", "strengths"):
+        for corpus in workspace.store.folders(parent):
+            found |= workspace.stages(f"{parent}/{corpus}")
     return found
 
 
@@ -101,7 +107,7 @@ def _stage_folder(folder: str, records: dict[str, dict[str, Any]]) -> str:
 
 def _corpus(folder: str) -> str | None:
     parts = folder.split("/")
-    if parts[0] in ("corpora", "scores"):
+    if parts[0] in ("corpora", "scores", "losses", "strengths"):
         return parts[1]
     return parts[2] if len(parts) > 2 else None
 
