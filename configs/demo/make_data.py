@@ -2,9 +2,10 @@
 
     python configs/demo/make_data.py
 
-Needs apt-get with package lists, dpkg-deb, and `pip install resiliparse tokenizers zstandard orjson`. The result is what
-lies in configs/demo/data; LICENSES.md there says where it comes from. Pages become documents as they are, navigation and
-all. The labels are a rule, not an opinion: explaining chapters are 1, indexes, listings and release notes are 0.
+Needs apt-get with package lists, dpkg-deb, and `pip install resiliparse tokenizers zstandard orjson`. The result is
+what lies in configs/demo/data; LICENSES.md there says where it comes from. Pages become documents as they are,
+navigation and all. The labels are a rule, not an opinion: explaining chapters are 1, indexes, listings and release
+notes are 0.
 """
 
 from __future__ import annotations
