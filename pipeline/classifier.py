@@ -7,7 +7,6 @@ bytes every time); here are its files, its hash and its ledger row.
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Iterator
 from importlib import metadata
@@ -18,9 +17,10 @@ from pydantic import Field
 
 from pipeline import ledger, models
 from pipeline.errors import UserError
+from pipeline.execute import Counts, next_attempt, write_row
 from pipeline.ingest.read import compression, line_blocks, opened
 from pipeline.shards import file_facts
-from pipeline.stage import Stage, version
+from pipeline.stage import Stage
 from pipeline.storage import Store
 from pipeline.workspace import Workspace, checked_name
 from scorers.fasttext.train import TrainSettings
@@ -78,27 +78,13 @@ def train_classifier(workspace: Workspace, name: str, settings: ClassifierSettin
     store = workspace.store
     stage.save(store)
     begun = time.time()
-    previous = workspace.rows(stage.folder).get("model")
+    number = next_attempt(workspace, stage.folder, "model")
     rows = _Rows(settings)
     with store.writing(f"{stage.folder}/{MODEL}") as path:
         _train(rows, settings, path)
         facts = file_facts(path)
-    row = ledger.Row(
-        stage=stage.folder,
-        shard="model",
-        attempt=previous.attempt + 1 if previous else 1,
-        status="done",
-        rows_in=rows.read,
-        rows_out=rows.read,
-        bytes_in=rows.num_bytes,
-        seconds=time.time() - begun,
-        started=time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(begun)),
-        host=socket.gethostname(),
-        pid=os.getpid(),
-        version=version(),
-        **facts,
-    )
-    ledger.write(store, row)
+    counts = Counts(rows_in=rows.read, rows_out=rows.read, bytes_in=rows.num_bytes, **facts)
+    write_row(workspace, stage.folder, "model", number, begun, counts)
     ledger.compact(store, stage.folder)
     return store.shown(f"{stage.folder}/{MODEL}")
 

@@ -146,24 +146,32 @@ def attempt(work: Work, job: Job) -> list[Row]:
         if not any(is_transient(error) for error in failures) or trial == RETRIES:
             break
         time.sleep(min(2**trial, 30))
+    return [write_row(job.workspace, folder, job.shard, n, begun, outcomes[folder]) for folder, n in job.outputs]
+
+
+def write_row(
+    workspace: Workspace, folder: str, shard: str, number: int, begun: float, outcome: Counts | Exception
+) -> Row:
+    """Write the ledger row of an attempt that began at `begun` (seconds since the epoch), by whoever made it."""
     about: dict[str, Any] = {
-        "shard": job.shard,
         "seconds": time.time() - begun,
         "started": datetime.datetime.fromtimestamp(begun, datetime.UTC).isoformat(timespec="milliseconds"),
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "version": version(),
     }
-    rows = []
-    for folder, number in job.outputs:
-        outcome = outcomes[folder]
-        if isinstance(outcome, Exception):
-            row = Row(stage=folder, attempt=number, status="failed", error=explained(outcome), **about)
-        else:
-            row = Row(stage=folder, attempt=number, status="done", **vars(outcome), **about)
-        ledger.write(job.workspace.store, row)
-        rows.append(row)
-    return rows
+    if isinstance(outcome, Exception):
+        row = Row(folder, shard, number, "failed", error=explained(outcome), **about)
+    else:
+        row = Row(folder, shard, number, "done", **vars(outcome), **about)
+    ledger.write(workspace.store, row)
+    return row
+
+
+def next_attempt(workspace: Workspace, folder: str, shard: str) -> int:
+    """Number of a shard's next attempt."""
+    row = workspace.rows(folder).get(shard)
+    return 1 if row is None else row.attempt + 1
 
 
 def explained(error: BaseException) -> str:

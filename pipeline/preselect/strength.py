@@ -18,8 +18,6 @@ and report.json (see report). The estimators look at all documents at once, so t
 from __future__ import annotations
 
 import math
-import os
-import socket
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -29,13 +27,13 @@ import orjson
 import pyarrow as pa
 
 from pipeline import ledger
-from pipeline.execute import pending
+from pipeline.execute import Counts, pending, write_row
 from pipeline.preselect.matrix import REASONS, PanelLosses, read_losses
 from pipeline.preselect.panel import scores
 from pipeline.preselect.sample import Sample
 from pipeline.preselect.settings import PanelSettings, StrengthSettings
 from pipeline.shards import file_facts, read_narrow, write_narrow
-from pipeline.stage import Stage, saved, version
+from pipeline.stage import Stage, saved
 from pipeline.workspace import checked_name
 from scorers.preselect.pairs import PairStatistics, steadied
 from scorers.preselect.shrink import shrink
@@ -157,21 +155,8 @@ def _write(sample: Sample, stage: Stage, shard: str, attempt: int, table: pa.Tab
     with store.writing(f"{stage.folder}/{shard}.parquet") as path:
         write_narrow(path, table)
         facts = file_facts(path)
-    row = ledger.Row(
-        stage=stage.folder,
-        shard=shard,
-        attempt=attempt,
-        status="done",
-        rows_in=table.num_rows,
-        rows_out=table.num_rows,
-        seconds=time.time() - begun,
-        started=time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(begun)),
-        host=socket.gethostname(),
-        pid=os.getpid(),
-        version=version(),
-        **facts,
-    )
-    ledger.write(store, row)
+    counts = Counts(rows_in=table.num_rows, rows_out=table.num_rows, **facts)
+    write_row(sample.workspace, stage.folder, shard, attempt, begun, counts)
 
 
 def read_strength(sample: Sample, folder: str, columns: Sequence[str] | None = None) -> pa.Table:

@@ -9,8 +9,6 @@ so that the evaluation shows what the classifier does on sites that it has never
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from importlib import metadata
 from pathlib import Path
@@ -24,11 +22,12 @@ from pipeline import ledger
 from pipeline.classifier import MODEL, model_file
 from pipeline.config_errors import nearest
 from pipeline.errors import UserError
+from pipeline.execute import Counts, next_attempt, write_row
 from pipeline.preselect.sample import Sample
 from pipeline.preselect.settings import LabelSettings
 from pipeline.preselect.strength import read_strength
 from pipeline.shards import file_facts, write_narrow
-from pipeline.stage import Stage, saved, version
+from pipeline.stage import Stage, saved
 from pipeline.workspace import checked_name
 from scorers.fasttext.train import TrainSettings
 
@@ -111,26 +110,13 @@ def make_classifier(
     stage.save(store, strength=strength_folder, rows=len(rows))
     with store.writing(f"{stage.folder}/{LABELS}") as path:
         write_narrow(path, table)
-    previous = workspace.rows(stage.folder).get("model")
+    number = next_attempt(workspace, stage.folder, "model")
     with store.writing(f"{stage.folder}/{MODEL}") as path:
         train_rows(rows, path, settings, labels.zero_eos)
         facts = file_facts(path)
-    row = ledger.Row(
-        stage=stage.folder,
-        shard="model",
-        attempt=previous.attempt + 1 if previous else 1,
-        status="done",
-        rows_in=len(rows),
-        rows_out=len(rows),
-        bytes_in=sum(len(text.encode()) for _, text in rows),
-        seconds=time.time() - begun,
-        started=time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(begun)),
-        host=socket.gethostname(),
-        pid=os.getpid(),
-        version=version(),
-        **facts,
-    )
-    ledger.write(store, row)
+    size = sum(len(text.encode()) for _, text in rows)
+    counts = Counts(rows_in=len(rows), rows_out=len(rows), bytes_in=size, **facts)
+    write_row(workspace, stage.folder, "model", number, begun, counts)
     ledger.compact(store, stage.folder)
     return stage
 
