@@ -13,6 +13,8 @@ from pydantic import BaseModel, ValidationError
 from pipeline.errors import UserError
 
 M = TypeVar("M", bound=BaseModel)
+MOST_SHOWN = 15
+"""Known names that one line of an error lists."""
 
 
 def parsed(model: type[M], values: Any, where: str) -> M:
@@ -30,6 +32,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, known, 1, 0.5)
     if close:
         return f"; did you mean {close[0]!r}?"
+    if len(known) > MOST_SHOWN:
+        known = [*known[:MOST_SHOWN], f"and {len(known) - MOST_SHOWN} more"]
     return f"; known: {', '.join(known)}" if known else ""
 
 

@@ -53,15 +53,16 @@ class Progress:
 
     def _speed(self) -> str:
         seconds = max(time.monotonic() - self._begun, 1e-9)
-        text = f"{self.rows / seconds:,.0f} rows/s {self.bytes / seconds / 1e6:,.1f} MB/s"
-        return text + (f", {self.failed} failed" if self.failed else "")
+        parts = [f"{self.rows / seconds:,.0f} rows/s"] if self.rows else []
+        parts += [f"{self.bytes / seconds / 1e6:,.1f} MB/s"] if self.bytes else []
+        parts += [f"{self.failed} failed"] if self.failed else []
+        return ", ".join(parts)
 
     def __exit__(self, *error: object) -> None:
         if self._bar is not None:
             self._bar.stop()
         if self.total and error[0] is None:
+            rows = f", {self.rows:,} rows" if self.rows else ""
+            speed = f" ({self._speed()})" if self._speed() else ""
             seconds = time.monotonic() - self._begun
-            print(
-                f"{self.label}: {self.total} {self.unit}, {self.rows:,} rows in {seconds:.1f} s ({self._speed()})",
-                file=sys.stderr,
-            )
+            print(f"{self.label}: {self.total} {self.unit}{rows} in {seconds:.1f} s{speed}", file=sys.stderr)
