@@ -231,7 +231,9 @@ def sum_features(data, begins, stops, tables, rows, mode, parts, sums, hidden, c
         plain = pairs_only and not special and not closed
         if plain:  # while the memory of rare words is on its way
             _pairs(num_docs, count, ends, hashes, tables, rows.table, following, ids)
-        special |= find_rest(data, edges, lengths, heads, tails, hashes, tables, missed, num_missed, places, found)
+        special |= find_rest(
+            data, edges, lengths, heads, tails, hashes, tables, rows.table, missed, num_missed, places, found
+        )  # fmt: skip
         if plain:
             held = _sum_pairs(
                 first, num_docs, num, count, ends, hashes, found, ids, tables, rows.table, held, kept, begins, stops,

@@ -142,14 +142,15 @@ def find_frequent(count, heads, tails, lengths, hashes, tables, missed, found):
 
 
 @kernel
-def find_rest(data, edges, lengths, heads, tails, hashes, tables, missed, num_missed, places, found):
-    """Row of each listed word, or -1; returns whether one is a label."""
+def find_rest(data, edges, lengths, heads, tails, hashes, tables, table, missed, num_missed, places, found):
+    """Row of each listed word, or -1, and a request for its number in ``table``; returns whether one is a label."""
     label = False
     num_longs: Any = _0
     for i in range(num_missed):
         j = np.uint64(missed[i])
         place = find_candidate(tables.slots, heads[j], tails[j], np.uint64(hashes[j]), lengths[j] > 16)
         found[j] = row_at(tables.slots, place) if place >= 0 else np.int64(-1)
+        prefetch(table, np.int64(found[j]))  # rare words: seldom in cache when the sums read it; never faults
         label |= found[j] >= tables.num_words
         if place >= 0 and lengths[j] > 16:
             prefetch(tables.starts, np.int64(found[j]) + 1)
