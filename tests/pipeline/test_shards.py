@@ -92,3 +92,13 @@ def test_a_damaged_file_is_named(tmp_path: os.PathLike[str]) -> None:
         file.truncate(30)
     with pytest.raises(ValueError, match=r"a\.parquet is not a whole Parquet file"):
         open_parquet(Store(str(tmp_path)), "a.parquet")
+
+
+def test_narrow_tables_build_a_dictionary_only_where_values_repeat(tmp_path: os.PathLike[str]) -> None:
+    table = pa.table({"id": ["a", "b"], "score": [0.5, 0.25], "reason": ["x", None], "reasons": [["x", "y"], []]})
+    write_narrow(f"{tmp_path}/a", table)
+    group = pq.ParquetFile(f"{tmp_path}/a").metadata.row_group(0)
+    encodings = {group.column(i).path_in_schema: group.column(i).encodings for i in range(group.num_columns)}
+    coded = {path for path, kinds in encodings.items() if "RLE_DICTIONARY" in kinds}
+    assert coded == {"reason", "reasons.list.element"}
+    assert pq.read_table(f"{tmp_path}/a").equals(table)
