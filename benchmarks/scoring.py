@@ -24,7 +24,7 @@ from benchmarks import corpus, model
 from benchmarks.common import DATA, DOCUMENTS, MODEL, line, measured_cores, needed, pinned, say
 
 COPIES = 20
-CASES = {"fastText": ["preselect"], "fastText + repetition + lengths": ["preselect", "repetition", "lengths"]}
+CASES = {"fastText": ["preselect"], "fastText + repetition": ["preselect", "repetition"]}
 SHARD_MB = 64
 
 
