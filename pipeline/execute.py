@@ -224,12 +224,13 @@ class Pool:
         """
         if not items:
             return
-        from distributed import as_completed
+        from distributed import KilledWorker, as_completed
 
         client = self.client
         threads = sum(client.nthreads().values()) or 1
         waiting = iter(items)
         flying: dict[Any, T] = {}
+        suspects: list[T] = []
 
         def submit(count: int) -> list[Any]:
             made = []
@@ -243,10 +244,18 @@ class Pool:
         for future in completed:
             error = future.exception()
             item = flying.pop(future)
-            yield item, (error if error is not None else future.result())
+            if isinstance(error, KilledWorker):
+                suspects.append(item)
+            else:
+                yield item, (error if error is not None else future.result())
             future.release()
             for more in submit(1):
                 completed.add(more)
+        for item in suspects:
+            # Dask blames every task that waited at the worker that died: alone, the guilty one shows.
+            future = client.submit(function, item, pure=False, resources=resources)
+            error = future.exception()
+            yield item, (error if error is not None else future.result())
 
     def run(
         self,
