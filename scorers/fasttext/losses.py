@@ -31,7 +31,9 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 def stepped_sigmoid(logits: np.ndarray) -> np.ndarray:
     """The library's table: 0 below -8, 1 above 8, constant over steps of 1/32 in between."""
-    index = (np.clip(logits, -_LIMIT, _LIMIT) + _LIMIT) * (_STEPS / (2 * _LIMIT))
+    # In float32 as the library does it: just below a step, logit + 8 rounds up to the step.
+    above = np.clip(logits, -_LIMIT, _LIMIT).astype(np.float32) + np.float32(_LIMIT)
+    index = above * np.float32(_STEPS / (2 * _LIMIT))
     inside = _SIGMOID[index.astype(np.int64)].astype(np.float64)
     return np.where(logits < -_LIMIT, 0.0, np.where(logits > _LIMIT, 1.0, inside))
 
@@ -41,7 +43,7 @@ def near_step(logits: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
     The library adds ``counts`` rows in float32; its error grows at most in proportion to their number.
     """
-    margin = (2e-5 + 5e-8 * counts)[:, None] * np.maximum(1, np.abs(logits))
+    margin = (4e-5 + 1e-7 * counts)[:, None] * np.maximum(1, np.abs(logits))
     scaled = logits * (_STEPS / (2 * _LIMIT))
     close = np.abs(scaled - np.rint(scaled)) <= margin * (_STEPS / (2 * _LIMIT))
     return (close & (np.abs(logits) <= _LIMIT + margin)).any(axis=1)
