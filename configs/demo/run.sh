@@ -9,9 +9,7 @@ step() { printf '\n$ tamis %s\n' "$1${2:+ ${2@Q}}"; tamis "$@"; }
 step run configs/demo/demo.yaml
 step plan configs/demo/demo.yaml
 step status
-step sql "SELECT source, count(*) AS documents, sum(tokens) AS tokens, round(avg(preselect_score), 3) AS quality,
-                 round(avg(rep_ngram5_cover), 3) AS repeated
-          FROM scored GROUP BY source ORDER BY source"
+step sql "SELECT source, count(*) AS documents, round(avg(preselect_score), 3) AS quality FROM scored GROUP BY source ORDER BY source"
 step sql "SELECT reason, count(*) AS rows FROM rejects GROUP BY reason ORDER BY rows DESC, reason"
 step sql "SELECT selection, reason, count(*) AS documents FROM selection GROUP BY ALL ORDER BY ALL"
 step sql "SELECT round(preselect_score, 4) AS quality, tokens, id FROM scored ORDER BY preselect_score DESC LIMIT 3"
