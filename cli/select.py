@@ -105,12 +105,17 @@ def _show(result: dict[str, Any]) -> None:
     console = Console(stderr=True, highlight=False)
     lengths = [n for n in ("tokens", "chars") if any(n in c for s in result["sources"].values() for c in s.values())]
     table = Table("corpus", "source", *(("documents", "kept", *(f"kept {n}" for n in lengths), "rejected")))
+    reasons: dict[str, int] = {}
     for corpus, sources in result["sources"].items():
         for source, counts in sources.items():
-            reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in counts["reasons"].items())
-            numbers = [counts["documents"], counts["kept"], *(counts.get(f"kept_{n}", 0) for n in lengths)]
-            table.add_row(corpus, source, *(f"{n:,}" for n in numbers), reasons)
+            rejected = counts["documents"] - counts["kept"]
+            numbers = [counts["documents"], counts["kept"], *(counts.get(f"kept_{n}", 0) for n in lengths), rejected]
+            table.add_row(corpus, source, *(f"{n:,}" for n in numbers))
+            for reason, rows in counts["reasons"].items():
+                reasons[reason] = reasons.get(reason, 0) + rows
     console.print(table)
+    for reason, rows in reasons.items():
+        console.print(f"rejected: {reason} {rows:,}", markup=False)
     for cut in result["cuts"]:
         group = "" if cut["source"] is None else f" of {cut['source']}"
         line = f"{cut['kind']}{group}: kept {cut['kept']:,} of {cut['limit']:,} {result['unit']}"
