@@ -1,16 +1,16 @@
-"""Which score tables belong to a corpus, and their rows joined to the documents shard by shard.
+"""Which score tables belong to a corpus, and which of them owns a column.
 
 Several stages of one alias may lie side by side (another model, another setting); the one shown is the one the config
-names, else the newest. Score tables are aligned with their document shards, so joining them is laying columns side by
-side: no hash join, and memory of one shard.
+names, else the newest. Score tables are aligned with their document shards: pipeline/select/inputs.py lays their
+columns side by side, pipeline/views.py joins them in SQL.
 
     shown = shown_stages(corpus)
-    table = scored_shard(corpus, "part-00000-of-00004", list(shown.values()), ["preselect_score", "tokens"])
+    owners = column_owners(corpus, shown.values())       # {"preselect_score": Scores(...), "source": None, ...}
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from pipeline.errors import UserError
 from pipeline.ledger import Row
-from pipeline.shards import open_parquet, read_narrow
+from pipeline.shards import open_parquet
 from pipeline.workspace import Corpus
 
 HIDDEN = ("text", "messages")
@@ -105,29 +105,3 @@ def column_owners(corpus: Corpus, stages: Iterable[Scores]) -> dict[str, Scores 
             for name in stage.columns:
                 owners.setdefault(name, stage)
     return owners
-
-
-def scored_shard(corpus: Corpus, shard: str, owners: Mapping[str, Scores | None], columns: Iterable[str]) -> pa.Table:
-    """`id` and the named columns of `scored` for one shard, rows in document order.
-
-    A column whose stage lacks the shard is all null. Raises ValueError if a score table is not aligned.
-    """
-    store = corpus.workspace.store
-    wanted = [name for name in dict.fromkeys(columns) if name != "id"]
-    own = [name for name in wanted if owners[name] is None]
-    documents = read_narrow(store, corpus.file(shard), ["id", *own])
-    ids = documents.column("id")
-    arrays = {"id": ids} | {name: documents.column(name) for name in own}
-    for stage in {owner.folder: owner for name in wanted if (owner := owners[name]) is not None}.values():
-        names = [name for name in wanted if owners[name] is stage or owners[name] == stage]
-        if shard not in stage.done:
-            arrays |= {name: pa.nulls(len(ids), stage.schema.field(name).type) for name in names}
-            continue
-        scores = read_narrow(store, stage.file(shard), ["id", *names])
-        if not scores.column("id").equals(ids):
-            raise ValueError(
-                f"{store.shown(stage.file(shard))} does not have the ids of {corpus.file(shard)}: it was changed "
-                f"after it was written; remove it and score again"
-            )
-        arrays |= {name: scores.column(name) for name in names}
-    return pa.table({name: arrays[name] for name in ["id", *wanted]})

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scorers.bits import read_only
 from scorers.fasttext import Newline, kernel, losses
 from scorers.fasttext.fold import fold, is_pair, num_outputs
 from scorers.fasttext.model import (
@@ -83,13 +84,13 @@ class Classifier:
         ``outputs`` is 1 for a softmax of two labels (second minus first), labels - 1 for a hierarchical softmax
         (inner nodes), else the number of labels.
         """
-        data, offsets = _read_only(texts.data), texts.offsets.astype(np.int64, copy=False)
+        data, offsets = read_only(texts.data), texts.offsets.astype(np.int64, copy=False)
         if newline == "":
             kept = np.empty(texts.num_bytes + 1, np.uint8)
             kept_offsets = np.empty_like(offsets)
-            without_newlines(data, _read_only(offsets), kept, kept_offsets)
-            data, offsets = _read_only(kept), kept_offsets
-        offsets = _read_only(offsets)
+            without_newlines(data, read_only(offsets), kept, kept_offsets)
+            data, offsets = read_only(kept), kept_offsets
+        offsets = read_only(offsets)
         begins, stops = offsets[:-1], offsets[1:]
         num = len(begins)
         counts, squares = np.zeros(num, np.int64), np.zeros(num, np.int64)
@@ -105,7 +106,7 @@ class Classifier:
             again |= losses.near_step(logits, counts)
         chosen = np.flatnonzero(again)
         if len(chosen):
-            exact, _ = self._raw_logits(data, _read_only(begins[chosen]), _read_only(stops[chosen]))
+            exact, _ = self._raw_logits(data, read_only(begins[chosen]), read_only(stops[chosen]))
             usable = np.isfinite(exact).all(axis=1)  # absurd weights overflow float32 where the folded sum does not
             logits[chosen[usable]] = exact[usable]
             self.file.release()
@@ -211,21 +212,21 @@ def _tables(model: ModelFile) -> Tables:
 
 
 def _no_rows() -> Rows:
-    floats, codes = np.zeros(0, np.float32), _read_only(np.zeros(0, np.uint8))
-    return Rows(floats, 0, codes, 0, 0, 0, codes, _read_only(floats.copy()), codes, _read_only(floats.copy()), -1)
+    floats, codes = np.zeros(0, np.float32), read_only(np.zeros(0, np.uint8))
+    return Rows(floats, 0, codes, 0, 0, 0, codes, read_only(floats.copy()), codes, read_only(floats.copy()), -1)
 
 
 def _raw_rows(matrix: Matrix) -> tuple[int, Rows]:
     rows = _no_rows()._replace(width=matrix.cols)
     if not matrix.groups:
-        return DENSE, rows._replace(data=_read_only(matrix.data), offset=matrix.offset)
+        return DENSE, rows._replace(data=read_only(matrix.data), offset=matrix.offset)
     return QUANTISED, rows._replace(
         groups=matrix.groups,
         group_width=matrix.width,
-        codes=_read_only(matrix.codes),
-        centroids=_read_only(matrix.centroids),
-        norm_codes=_read_only(matrix.norm_codes),
-        norm_centroids=_read_only(matrix.norm_centroids),
+        codes=read_only(matrix.codes),
+        centroids=read_only(matrix.centroids),
+        norm_codes=read_only(matrix.norm_codes),
+        norm_centroids=read_only(matrix.norm_centroids),
     )
 
 
@@ -235,10 +236,3 @@ def _output_rows(matrix: Matrix) -> Rows:
     if mode == DENSE:
         return _no_rows()._replace(width=matrix.cols, table=matrix.block(0, matrix.rows).copy().reshape(-1))
     return rows
-
-
-def _read_only(array: np.ndarray) -> np.ndarray:
-    """The same array in the one form that the kernels are compiled for."""
-    view = array.view()
-    view.flags.writeable = False
-    return view

@@ -86,16 +86,6 @@ def multiply_high(typingctx, a, b):
 
 
 @intrinsic
-def trailing_zeros(typingctx, value):
-    """Position of the lowest set bit of a uint64; 64 for 0."""
-
-    def codegen(context, builder, signature, args):
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
-
-    return types.uint64(types.uint64), codegen
-
-
-@intrinsic
 def count_ones(typingctx, value):
     """Number of set bits of a uint64."""
 

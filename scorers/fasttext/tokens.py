@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scorers.fasttext.intrinsics import LANES, count_ones, hash_lanes, load_u64, prefetch, trailing_zeros, word_bits64
+from scorers.bits import trailing_zeros
+from scorers.fasttext.intrinsics import LANES, count_ones, hash_lanes, load_u64, prefetch, word_bits64
 from scorers.fasttext.vocabulary import find_candidate, find_word, first_eight, hash_bytes, is_word_at, row_at
 from scorers.jit import kernel
 

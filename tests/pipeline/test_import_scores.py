@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import ledger
-from pipeline.catalog import column_owners, scored_shard, shown_stages
+from pipeline.catalog import column_owners, shown_stages
 from pipeline.errors import UserError
 from pipeline.execute import Pool
 from pipeline.import_scores import import_scores
 from pipeline.select import SelectSettings, select
+from pipeline.select.inputs import CorpusInputs
 from pipeline.workspace import Workspace
 from tests.pipeline.select.reference import Document, write
 
@@ -29,7 +30,7 @@ def made(workspace: Workspace) -> Workspace:
 def scored(workspace: Workspace, column: str) -> dict[str, object]:
     corpus = workspace.corpus("web")
     owners = column_owners(corpus, shown_stages(corpus).values())
-    tables = [scored_shard(corpus, shard, owners, [column]) for shard in corpus.shards]
+    tables = [shard.table() for shard in CorpusInputs(corpus, owners, (column,)).shards()]
     return {row["id"]: row[column] for table in tables for row in table.to_pylist()}
 
 

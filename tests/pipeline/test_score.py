@@ -8,11 +8,12 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.catalog import column_owners, scored_shard, shown_stages
+from pipeline.catalog import column_owners, shown_stages
 from pipeline.errors import ShardsFailed, UserError
 from pipeline.execute import Pool
 from pipeline.ingest import IngestSettings, ingest
 from pipeline.score import ScoreSpec, score, score_stage
+from pipeline.select.inputs import CorpusInputs
 from pipeline.stage import saved
 from pipeline.workspace import Corpus, Workspace
 
@@ -84,8 +85,9 @@ def test_a_limit_is_another_stage_with_shards_missing(workspace: Workspace, corp
     (stage,) = shown_stages(corpus).values()
     assert stage.missing() == {corpus.shards[1]: "not scored", corpus.shards[2]: "not scored"}
     owners = column_owners(corpus, [stage])
-    assert scored_shard(corpus, corpus.shards[2], owners, ["chars"]).column("chars").null_count > 0
-    assert scored_shard(corpus, corpus.shards[0], owners, ["chars"]).column("chars").null_count == 0
+    first, _, last = CorpusInputs(corpus, owners, ("chars",)).shards()
+    assert last.table().column("chars").null_count > 0
+    assert first.table().column("chars").null_count == 0
 
 
 def test_a_changed_document_shard_fails_alone_and_is_named(workspace: Workspace, corpus: Corpus, pool: Pool) -> None:
@@ -103,7 +105,7 @@ def test_a_swapped_score_table_is_noticed(workspace: Workspace, corpus: Corpus, 
     store = workspace.store
     store.write_bytes(stage.file(corpus.shards[0]), store.read_bytes(stage.file(corpus.shards[1])))
     with pytest.raises(ValueError, match="does not have the ids"):
-        scored_shard(corpus, corpus.shards[0], column_owners(corpus, [stage]), ["chars"])
+        CorpusInputs(corpus, column_owners(corpus, [stage]), ("chars",)).shards()[0].table()
 
 
 def test_a_score_file_that_is_gone_is_made_again_with_the_same_bytes(

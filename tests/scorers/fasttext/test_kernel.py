@@ -56,13 +56,14 @@ def bucket_tables(**options: int) -> Tables:
 
 def count_features(text: str, tables: Tables, among: list[int]) -> tuple[int, int]:
     """(features of a document, how many of them are rows in ``among``)."""
-    from scorers.fasttext.classifier import _no_rows, _read_only
+    from scorers.bits import read_only
+    from scorers.fasttext.classifier import _no_rows
 
     texts, table = Texts.from_arrow(pa.array([text])), np.zeros(BUCKET + 1, np.float32)
     table[among] = 1
     sums, counts = np.zeros((1, 1)), np.zeros(1, np.int64)
     kernel.sum_features(
-        _read_only(texts.data), _read_only(texts.offsets[:-1]), _read_only(texts.offsets[1:]), tables,
+        read_only(texts.data), read_only(texts.offsets[:-1]), read_only(texts.offsets[1:]), tables,
         _no_rows()._replace(table=table, width=1), 0, kernel.WORDS | kernel.GRAMS, sums, np.zeros((1, 0), np.float32),
         counts, np.zeros(1, np.int64),
     )  # fmt: skip
@@ -126,14 +127,15 @@ def test_words_are_compared_by_bytes_and_not_by_hash() -> None:
 @settings(max_examples=60, deadline=None)
 def test_tokens_end_at_the_seven_separators_and_at_eos(texts: list[str], shift: int) -> None:
     """Features of a dictionary without words are the bigrams: one per token and one with </s>."""
-    from scorers.fasttext.classifier import _no_rows, _read_only
+    from scorers.bits import read_only
+    from scorers.fasttext.classifier import _no_rows
 
     batch = Texts.from_arrow(pa.array(["x" * shift, *texts]).slice(1))
     num = len(texts)
     counts = np.zeros(num, np.int64)
     rows = _no_rows()._replace(table=np.zeros(BUCKET + 1, np.float32), width=1)
     kernel.sum_features(
-        _read_only(batch.data), _read_only(batch.offsets[:-1]), _read_only(batch.offsets[1:]), bucket_tables(), rows,
+        read_only(batch.data), read_only(batch.offsets[:-1]), read_only(batch.offsets[1:]), bucket_tables(), rows,
         0, kernel.WORDS | kernel.GRAMS, np.zeros((num, 1)), np.zeros((num, 0), np.float32), counts,
         np.zeros(num, np.int64),
     )  # fmt: skip
