@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Six tiny models are trained and measured, then judge a pool of manuals, and what they say becomes a classifier and a
-# selection. One CPU, minutes. Needs `pip install 'tamis[lm]'`. What is done is not done again.
+# selection, as ../preselect-small.yaml says. One CPU, minutes. Needs `pip install 'tamis[lm]'`. What is done is not done again.
 #
 #   configs/preselect-small/run.sh [OUT] [STEPS] [DOCUMENTS]
 set -euo pipefail
@@ -17,7 +17,7 @@ export HF_HUB_OFFLINE=1
 step() { printf '\n$ tamis %s\n' "$*"; tamis "$@"; }
 
 test -f "$out/panel.yaml" || python "$here/make_panel.py" "$out" --steps "$steps" --documents "$documents"
-cp "$here/preselect-small.yaml" "$config"
+cp "$here/../preselect-small.yaml" "$config"
 step run "$config"
 step plan "$config"
 step preselect strength --corpus manuals --name quality --panel "$out/panel.yaml" \
