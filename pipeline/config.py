@@ -24,8 +24,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pipeline.classifier import ClassifierSettings
 from pipeline.config_errors import nearest, parsed
 from pipeline.errors import UserError
@@ -35,6 +33,7 @@ from pipeline.preselect.steps import PreselectSettings
 from pipeline.score import ScoreSpec
 from pipeline.select import SelectSettings
 from pipeline.workspace import checked_name
+from pipeline.yaml_file import placed, read_yaml
 from scorers import SCORERS, scorer_module
 
 SECTIONS = ("workspace", "corpora", "classifiers", "preselect", "scores", "selections", "exports")
@@ -67,14 +66,7 @@ class Config:
 def load(path: str) -> Config:
     """Read and check a config. Raises UserError with one line per mistake, each naming its place."""
     file = Path(path)
-    try:
-        values = yaml.load(file.read_text(encoding="utf-8"), _UniqueKeys)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"config {path}: cannot be read ({error})") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"config {path}: not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"config {path}: expected a mapping with some of {', '.join(SECTIONS)}")
+    values = read_yaml(path, "config")
     for key in values:
         if key not in SECTIONS:
             raise UserError(f"config {path}: {key}: unknown key{nearest(str(key), SECTIONS)}")
@@ -179,7 +171,7 @@ class _Reader:
                 raise UserError(f"config {self.shown}: {where}: {name!r} is not in this config{nearest(name, known)}")
 
     def _path(self, value: str) -> str:
-        return value if "://" in value or value.startswith(("/", "~")) else str(self.base / value)
+        return placed(value, self.base)
 
     def _file(self, value: str) -> str:
         """A model file: a path beside the config if there is one, else as it stands (a hub name)."""
@@ -189,16 +181,3 @@ class _Reader:
 
 def _kind(value: Any) -> str:
     return {"dict": "mapping", "list": "list", "str": "text"}.get(type(value).__name__, type(value).__name__)
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML lets a later key replace an earlier one of the same name in silence; here it is an error."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.YAMLError(f"key {key!r} stands twice (line {key_node.start_mark.line + 1})")
-            seen.add(key)
-        return super().construct_mapping(node, deep)
