@@ -3,8 +3,9 @@
 Numba's own ``cache=True`` raises where neither the install nor the home folder can be written, and where a cache
 file is cut short. ``@kernel`` tries the usual places (NUMBA_CACHE_DIR, ``__pycache__``, the user's cache folder),
 then a private folder of the system's temporary folder, then does without. A cache entry carries a checksum of
-its content; one that cannot be read is thrown away and compiled again. Entries go stale with any change below
-``scorers/``, because a kernel may inline functions of other files, which Numba itself does not notice.
+its content; one that cannot be read is thrown away and compiled again. Entries go stale with any change of the
+kernel's own file or below ``scorers/``, because a kernel may inline functions of other files, which Numba itself does
+not notice.
 
     @kernel
     def total(values):
@@ -40,10 +41,10 @@ def kernel(function: Function) -> Function:
 
 
 @functools.cache
-def _sources_stamp() -> str:
-    """Hash of every source file of the scorers."""
+def _sources_stamp(file: str) -> str:
+    """Hash of a kernel's own file and of every source file of the scorers."""
     root = Path(__file__).parent
-    digest = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(Path(file).read_bytes(), digest_size=16)
     for path in sorted(root.rglob("*.py")):
         digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
@@ -100,7 +101,8 @@ class _CarefulCache(caching.FunctionCache):
 
     def __init__(self, py_func: Any) -> None:
         super().__init__(py_func)
-        self._cache_file = _CheckedFile(self._cache_path, self._impl.filename_base, _sources_stamp())
+        stamp = _sources_stamp(py_func.__code__.co_filename)
+        self._cache_file = _CheckedFile(self._cache_path, self._impl.filename_base, stamp)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
