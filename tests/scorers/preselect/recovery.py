@@ -15,6 +15,7 @@ documents two models are one and the same: both make ties. The benchmark is meas
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -45,25 +46,42 @@ def make_world(
     *,
     prevalence: float = 0.25,
     domains: int = 40,
+    **losses: Any,
+) -> World:
+    """A world of ``documents`` documents with lengths log-uniform in ``tokens``; losses: settings of ``plant``."""
+    random = np.random.default_rng([seed, 2503])
+    domain = np.sort(random.integers(0, domains, documents))
+    share = random.beta(4 * prevalence, 4 * (1 - prevalence), domains)
+    predictive = random.random(documents) < share[domain]
+    return plant(random, predictive, domain, tokens, **losses)
+
+
+def plant(
+    random: np.random.Generator,
+    predictive: np.ndarray,
+    domain: np.ndarray,
+    tokens: tuple[int, int] | np.ndarray,
+    *,
     noise: float = 0.35,
     correlation: float = 0.3,
     benchmark_noise: float = 0.03,
     same_models: float = 0.02,
     others: tuple[str, ...] = KINDS,
 ) -> World:
-    """A world of ``documents`` documents with lengths log-uniform in ``tokens``.
+    """Losses and a benchmark for documents of which it is given which are predictive (D,), and their domains (D,).
 
+    tokens: the range of the lengths, or the lengths themselves (D,), as of documents that have a text.
     noise: spread of one token's own noise, nats; correlation: between neighbouring tokens; benchmark_noise: in units of
     the distance between the worst and the best model; same_models: share of documents in which two models are one;
     others: the kinds of the documents that are not predictive.
     """
-    random = np.random.default_rng([seed, 2503])
-    domain = np.sort(random.integers(0, domains, documents))
-    share = random.beta(4 * prevalence, 4 * (1 - prevalence), domains)
-    predictive = random.random(documents) < share[domain]
+    documents = len(predictive)
     gap = 0.2 * random.lognormal(0, 0.4, (documents, 1))
     means = -gap * np.where(predictive[:, None], ABILITY, _other_abilities(random, documents, others))
-    lengths = np.exp(random.uniform(np.log(tokens[0]), np.log(tokens[1] + 1), documents)).astype(np.int64)
+    if isinstance(tokens, tuple):
+        lengths = np.exp(random.uniform(np.log(tokens[0]), np.log(tokens[1] + 1), documents)).astype(np.int64)
+    else:
+        lengths = tokens
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     owner = np.repeat(np.arange(documents), lengths)
     token_losses = _correlated(random, lengths, correlation)
