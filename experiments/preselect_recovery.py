@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline.preselect.evaluate import auc
 from scorers.preselect.labels import label
 from scorers.preselect.pairs import pair_statistics
 from scorers.preselect.shrink import shrink
@@ -40,7 +41,8 @@ ESTIMATORS = (
     "preselect, kappa 32",
     "noise, kappa 32",
 )
-_T95 = {5: 2.571, 10: 2.228, 15: 2.131, 20: 2.086, 30: 2.042}  # two-sided, by degrees of freedom
+_T95 = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 7: 2.365, 9: 2.262, 11: 2.201, 15: 2.131, 20: 2.086, 30: 2.042}
+"""Two-sided quantiles of Student's t by degrees of freedom; the nearest is taken."""
 
 
 def estimate(world: World) -> dict[str, np.ndarray]:
@@ -89,7 +91,7 @@ def measure(world: World) -> np.ndarray:
                 truth[few == 1].mean(),
                 truth[few == 1].sum() / truth.sum(),
                 truth[many == 1].mean(),
-                _auc(value, truth),
+                auc(value, truth),
                 1 - truth[few == 0].mean(),
             ]
         )
@@ -102,24 +104,21 @@ def _labels(value: np.ndarray, ids: pa.Array, count: int) -> np.ndarray:
     return np.array(label(value, ids, "quantile", positive=share, negative=other).fill_null(-1))
 
 
-def _auc(value: np.ndarray, truth: np.ndarray) -> float:
-    _, level, count = np.unique(value, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(count) - (count - 1) / 2)[level]
-    positives = truth.sum()
-    return (ranks[truth].sum() - positives * (positives + 1) / 2) / (positives * (len(truth) - positives))
-
-
 def over_seeds(seeds: range, documents: int, tokens: tuple[int, int], **world: Any) -> np.ndarray:
     """(seeds, estimators, columns)"""
     return np.array([measure(make_world(seed, documents, tokens, **world)) for seed in seeds])
 
 
+def mean_and_half_width(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The mean over the first axis (seeds) and half the width of its 95 % interval."""
+    freedom = len(values) - 1
+    factor = _T95[min(_T95, key=lambda known: abs(known - freedom))]
+    return values.mean(axis=0), factor * values.std(axis=0, ddof=1) / math.sqrt(len(values))
+
+
 def gains(results: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Per estimator, the mean gain in ``cut`` over Eq. 1 and half the width of its 95 % interval."""
-    paired = results[:, :, 2] - results[:, :1, 2]
-    freedom = len(results) - 1
-    factor = _T95[min(_T95, key=lambda known: abs(known - freedom))]
-    return paired.mean(axis=0), factor * paired.std(axis=0, ddof=1) / math.sqrt(len(results))
+    return mean_and_half_width(results[:, :, 2] - results[:, :1, 2])
 
 
 def table(results: np.ndarray) -> str:
@@ -141,6 +140,8 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "noise 0.7": {"noise": 0.7},
     "benchmark exact": {"benchmark_noise": 0.0},
     "benchmark noise 0.1": {"benchmark_noise": 0.1},
+    "benchmark noise 0.2": {"benchmark_noise": 0.2},
+    "benchmark noise 0.3": {"benchmark_noise": 0.3},
     "10 % predictive": {"prevalence": 0.1},
     "50 % predictive": {"prevalence": 0.5},
     "others all flat": {"others": ("flat",)},
