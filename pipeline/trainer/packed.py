@@ -14,7 +14,7 @@ import bisect
 import os
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -167,7 +167,14 @@ def open_packed(workspace: Workspace, folder: str) -> Packed:
             f"run the same command again to make it whole"
         )
     files = tuple(_local(workspace, f"{folder}/{shard}.arrow", rows[shard]) for shard in shards)
-    return Packed(files, record["hash"], info["vocabulary"], info["bos"], info["eos"])
+    packed = Packed(files, record["hash"], info["vocabulary"], info["bos"], info["eos"])
+    return packed if packed.vocabulary else replace(packed, vocabulary=_largest(packed) + 1)
+
+
+def _largest(packed: Packed) -> int:
+    """The largest id that occurs: without a tokenizer nobody else knows."""
+    parts = [part for part in packed._lists["tokens"] if part is not None]
+    return max(packed.bos, packed.eos or 0, *(int(values.max(initial=0)) for _, values in parts))
 
 
 def _local(workspace: Workspace, name: str, row: Row) -> str:

@@ -7,10 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from tokenizers import Tokenizer, decoders
 
 from pipeline.trainer.packed import Packed, shard_schema
+from tests.scorers.lm.conftest import bpe
 
 VOCABULARY = 300
+
+
+def little(vocabulary: int = 400) -> Tokenizer:
+    """A byte-level tokenizer that can decode; <s> is 0 and </s> is 1."""
+    tokenizer = bpe(vocabulary)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
 
 
 def packed(
