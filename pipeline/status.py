@@ -25,7 +25,7 @@ class StageStatus:
     """One stage of a workspace, on one corpus."""
 
     kind: str
-    """ingest, train, score, select, export"""
+    """ingest, train, score, select, export, pack"""
     name: str
     """corpus, alias, selection, ... as the user calls it"""
     corpus: str | None
@@ -76,14 +76,14 @@ def status(workspace: Workspace) -> Status:
         record = records[_stage_folder(folder, records)]
         corpus = _corpus(folder)
         total = totals.get(corpus) if corpus and record["kind"] in ("ingest", "score", "select") else None
-        if record["kind"] == "sample":
+        if record["kind"] in ("sample", "pack"):
             total = record["info"].get("num_shards")
         elif record["kind"] in ("losses", "strength"):
             total = samples.get(record["fields"]["sample"])
         if record["fields"].get("limit") and total is not None and record["kind"] == "score":
             total = min(total, record["fields"]["limit"])
         stages.append(_status(workspace, folder, record, corpus, total))
-    order = ["ingest", "sample", "losses", "strength", "preselect-train", "train", "score", "select", "export"]
+    order = ["ingest", "sample", "losses", "strength", "preselect-train", "train", "score", "select", "export", "pack"]
     places = {kind: i for i, kind in enumerate(order)}
     stages.sort(key=lambda s: (places.get(s.kind, len(order)), s.corpus or "", s.name, s.folder))
     return Status(workspace.url, _holder(workspace), stages)
@@ -92,7 +92,7 @@ def status(workspace: Workspace) -> Status:
 def _records(workspace: Workspace) -> dict[str, dict[str, Any]]:
     """{folder: stage.json} of all stages."""
     found: dict[str, dict[str, Any]] = {}
-    for parent in ("corpora", "samples", "models", "selections", "exports"):
+    for parent in ("corpora", "samples", "models", "selections", "exports", "packs"):
         found |= workspace.stages(parent)
     for parent in ("scores", "losses", "strengths"):
         for corpus in workspace.store.folders(parent):

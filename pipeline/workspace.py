@@ -5,6 +5,7 @@ scores/<corpus>/<alias>-<hash8>/
 models/<name>-<hash8>/
 selections/<name>-<hash8>/<corpus>/
 exports/<name>-<hash8>/
+packs/<name>-<hash8>/      documents as token ids, for the trainer
 ledger/<one of the folders above>/
 lock.json                  while a run holds the workspace
 """
