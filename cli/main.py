@@ -11,7 +11,22 @@ from typing import Any
 
 import typer
 
-from cli import export, import_scores, ingest, plan, preselect, prune, run, score, select, sql, stats, status
+from cli import (
+    compare,
+    export,
+    import_scores,
+    ingest,
+    plan,
+    preselect,
+    prune,
+    run,
+    score,
+    select,
+    sql,
+    stats,
+    status,
+    train,
+)
 
 app = typer.Typer(
     name="tamis",
@@ -35,6 +50,8 @@ app.command("import-scores", rich_help_panel=PARTS)(import_scores.import_scores)
 app.add_typer(preselect.app, name="preselect", rich_help_panel=PARTS)
 app.command("select", rich_help_panel=PARTS)(select.select)
 app.command("export", rich_help_panel=PARTS)(export.export)
+app.command("train", rich_help_panel=PARTS)(train.train)
+app.command("compare", rich_help_panel=PARTS)(compare.compare)
 app.command("sql", rich_help_panel=LOOKS)(sql.sql)
 app.command("stats", rich_help_panel=LOOKS)(stats.stats)
 app.command("status", rich_help_panel=LOOKS)(status.status)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,27 @@ def read_yaml(path: str, what: str) -> dict[str, Any]:
 def placed(value: str, base: Path) -> str:
     """A path as seen from the folder of the file that names it; URLs and absolute paths as they are."""
     return value if "://" in value or value.startswith(("/", "~")) else str(base / value)
+
+
+def changed(values: dict[str, Any], items: Iterable[str], option: str) -> dict[str, Any]:
+    """The values with KEY=VALUE texts set in them; a key may be dotted (optimizer.lr), a value is as in YAML."""
+    made = copy.deepcopy(values)
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise UserError(f"{option} {item!r}: expected KEY=VALUE")
+        *outer, last = key.split(".")
+        place = made
+        for name in outer:
+            inner = place.setdefault(name, {})
+            if not isinstance(inner, dict):
+                raise UserError(f"{option} {item!r}: {name!r} has no keys of its own")
+            place = inner
+        try:
+            place[last] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UserError(f"{option} {item!r}: the value is not valid YAML") from None
+    return made
 
 
 class _UniqueKeys(yaml.SafeLoader):
