@@ -5,7 +5,7 @@
             row.values            # {"id": ..., "text": ...}, or a Bad
 
 Of an export of Tamis the files are those that its lineage lists, of one split: held-out documents never come among
-the others. A path that does not exist is looked up among the workspace's exports by name.
+the others. A path that does not exist, NAME or exports/NAME, is the newest export of that name in the workspace.
 """
 
 from __future__ import annotations
@@ -89,10 +89,11 @@ def _place(workspace: Workspace, path: str) -> str:
     fs, inner = fsspec.core.url_to_fs(path)
     if any(c in inner for c in "*?[") or fs.exists(inner):
         return path
+    name = f"/{path}".rpartition("/exports/")[2] if "exports/" in path else path
     made = {
         folder: record
         for folder, record in workspace.stages("exports").items()
-        if path.removeprefix("exports/") in (record["name"], folder.removeprefix("exports/"))
+        if name in (record["name"], folder.removeprefix("exports/"))
     }
     if not made:
         raise UserError(f"paths: no file, folder or export {path!r} (working in {os.getcwd()})")

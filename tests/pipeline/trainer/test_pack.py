@@ -85,6 +85,8 @@ def test_an_export_is_read_as_it_was_written(tmp_path: Path, pool: Pool, tokeniz
     workspace = small(f"{tmp_path}/workspace")
     export(workspace, "all", ExportSettings(corpora=["web"], format=form, weight="tokens"), pool)
     by_name = pack(workspace, "p", DataSettings(paths=["exports/all"], tokenizer=tokenizer, weight="weight"), pool)
+    beside = pack_stage(workspace, "p", DataSettings(paths=["/a/exports/all"], tokenizer=tokenizer, weight="weight"))
+    assert beside.hash == by_name.fingerprint
     [folder] = [str(path) for path in Path(workspace.store.path("exports")).iterdir()]
     by_path = pack(workspace, "p", DataSettings(paths=[folder], tokenizer=tokenizer, weight="weight"), pool)
     assert by_name.fingerprint == by_path.fingerprint
@@ -306,6 +308,19 @@ def test_a_tokenizer_without_bos_and_eos_is_refused_until_they_are_named(
     packed = pack(workspace, "p", data.model_copy(update={"bos": 400, "eos": 401}), pool)
     assert packed.tokens(0).tolist() == [400, *ids_of(str(tmp_path), "fox"), 401]
     assert packed.vocabulary == 402
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [("nowhere", "no file, folder or export 'nowhere'"), ("*.parquet", "no file matches"), ("", "holds no data")],
+)
+def test_paths_without_data_are_named(
+    workspace: Workspace, tmp_path: Path, tokenizer: str, path: str, said: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    place = path if path == "nowhere" else f"{tmp_path}/empty/{path}"
+    with pytest.raises(UserError, match=said):
+        pack_stage(workspace, "p", DataSettings(paths=[place], tokenizer=tokenizer))
 
 
 def test_a_column_that_is_not_there_is_named(workspace: Workspace, pool: Pool, tmp_path: Path, tokenizer: str) -> None:
