@@ -162,10 +162,10 @@ class Classifier:
 def load_classifier(path: str | os.PathLike[str]) -> Classifier:
     """Read, check and fold a model; see ``scorers.fasttext.load``."""
     model = read_model(os.fspath(path))
-    tables = _tables(model)
     folded = fold(model)
     raw_mode, raw = _raw_rows(model.input)
     outputs = num_outputs(model)
+    scores = np.zeros(0, np.float32) if folded is None or outputs > 1 else folded[: model.num_words, 0]
     if folded is None:
         mode, rows = raw_mode, raw
     else:
@@ -178,7 +178,7 @@ def load_classifier(path: str | os.PathLike[str]) -> Classifier:
         pair=is_pair(model),
         outputs=outputs,
         dim=model.dim,
-        tables=tables,
+        tables=_tables(model, np.ascontiguousarray(scores)),
         mode=mode,
         rows=rows,
         raw_mode=raw_mode,
@@ -189,13 +189,13 @@ def load_classifier(path: str | os.PathLike[str]) -> Classifier:
     )
 
 
-def _tables(model: ModelFile) -> Tables:
-    slots = build_slots(model.strings, model.starts)
+def _tables(model: ModelFile, scores: np.ndarray) -> Tables:
+    slots = build_slots(model.strings, model.starts, scores)
     eos = np.frombuffer(b"</s>", np.uint8)
     value = hash_bytes(eos, 0, 4, FNV_OFFSET)
     row = find_word(slots, model.strings, model.starts, value, eos, 0, 4)
     return Tables(
-        front=build_front(slots, model.strings, model.starts, model.num_words),
+        front=build_front(slots, model.strings, model.starts, model.num_words, max(model.bucket, 1)),
         slots=slots,
         strings=model.strings,
         starts=model.starts,

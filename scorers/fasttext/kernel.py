@@ -15,58 +15,50 @@ from __future__ import annotations
 
 import numpy as np
 
-from scorers.fasttext.intrinsics import multiply_high, prefetch
-from scorers.fasttext.rows import SCALAR, sum_rows, sum_scalars
-from scorers.fasttext.tokens import EOS, LABEL, find_frequent, find_rest, hash_words, mark_words, read_words
-from scorers.fasttext.vocabulary import FNV_OFFSET, FNV_PRIME, find_gram
+from scorers.fasttext.bigrams import (
+    EOS_HASH,
+    LONG,
+    count_repeats,
+    find_missed,
+    hash_missed,
+    look_up,
+    pair_rows,
+    sum_block,
+)
+from scorers.fasttext.grams import MIX, bucket_of, word_parts
+from scorers.fasttext.rows import SCALAR, sum_rows
+from scorers.fasttext.tokens import (
+    BLOCK,
+    drop_words,
+    find_frequent,
+    find_rest,
+    hash_words,
+    mark_words,
+    read_words,
+)
+from scorers.fasttext.vocabulary import EOS, FNV_OFFSET, FNV_PRIME, LABEL, find_gram
 from scorers.jit import kernel
 
-BLOCK = 1024  # words per block
 MOST_GRAMS = 1000
 IDS = 4 * BLOCK + MOST_GRAMS
-FEW = 512  # words: fewer cannot reach the sum of squared frequencies from which classifier.py repeats the float32 sums
-LONG, PLACES = 1024, 1024  # documents above LONG bytes have their repeats counted, in PLACES counters or more
+PLACES = 1024  # counters of repeats, or more
 
 WORDS, GRAMS = 1, 2  # parts of the feature list
 
-_EOS_HASH = np.uint32(3617362777)
 _UNDERSCORE = np.uint8(ord("_"))
-_MIX = np.uint64(116049371)
 _0 = np.uint64(0)
-
-
-@kernel
-def _bucket_of(value, tables):
-    """value mod bucket, by a multiplication."""
-    bucket = np.uint64(tables.bucket)
-    rest = value - multiply_high(value, tables.inverse) * bucket
-    if rest >= bucket:
-        rest -= bucket
-    return np.int64(rest)
 
 
 @kernel
 def _push_gram(value, tables, ids, count):
     """Append the row of an n-gram's hash, if the model kept it."""
-    row = _bucket_of(value, tables)
+    row = np.int64(bucket_of(value, np.uint64(tables.bucket), tables.inverse))
     if len(tables.gram_slots) > 0:
         row = find_gram(tables.gram_slots, row)
         if row < 0:
             return count
     ids[count] = tables.num_words + row
     return count + 1
-
-
-@kernel
-def _count_repeats(values, seen):
-    """Growth of the sum of squared frequencies; values share a counter where their low bits agree."""
-    growth = 0
-    mask = np.uint32(len(seen) - 1)
-    for value in values:
-        place = np.uint32(value) & mask
-        growth += 2 * seen[place] + 1
-        seen[place] += 1
-    return growth
 
 
 @kernel
@@ -92,10 +84,10 @@ def _subwords(data, start, stop, tables, rows, mode, ids, sums, hidden, seen, sq
             if n >= tables.minn and not (n == 1 and (i == 0 or j == size)):
                 count = _push_gram(value, tables, ids, count)
                 if count == IDS:
-                    squares[0] += _count_repeats(ids[:count], seen)
+                    squares[0] += count_repeats(ids[:count], seen)
                     sum_rows(ids, count, rows, mode, sums, hidden)
                     total, count = total + count, 0
-    squares[0] += _count_repeats(ids[:count], seen)
+    squares[0] += count_repeats(ids[:count], seen)
     sum_rows(ids, count, rows, mode, sums, hidden)
     return total + count
 
@@ -107,82 +99,13 @@ def _word_ngrams(hashes, last, begin, tables, rows, mode, ids, sums, hidden):
     for i in range(begin):
         value = np.uint64(np.int64(hashes[i]))
         for j in range(i + 1, min(i + tables.word_ngrams, last)):
-            value = value * _MIX + np.uint64(np.int64(hashes[j]))
+            value = value * MIX + np.uint64(np.int64(hashes[j]))
             count = _push_gram(value, tables, ids, count)
         if count + tables.word_ngrams > IDS:
             sum_rows(ids, count, rows, mode, sums, hidden)
             total, count = total + count, 0
     sum_rows(ids, count, rows, mode, sums, hidden)
     return total + count
-
-
-@kernel
-def _pair_row(first, second, tables):
-    """Row of the bigram of two hashes."""
-    value = np.uint64(np.int64(np.int32(first))) * _MIX + np.uint64(np.int64(np.int32(second)))
-    bucket = np.uint64(tables.bucket)
-    rest = value - multiply_high(value, tables.inverse) * bucket
-    return np.int64(np.uint64(tables.num_words) + (rest - bucket if rest >= bucket else rest))
-
-
-@kernel
-def _pairs(num_docs, count, ends, hashes, tables, table, following, ids):
-    """Rows of the bigrams that begin at each word of a block without special words, and a request for their memory.
-
-    The word after the last word of a document is </s>; after the last word of the block it is not known yet, and
-    what is written there is not read.
-    """
-    for j in range(count):
-        following[j] = hashes[j + 1]
-    for i in range(num_docs):
-        if ends[i] > 0:
-            following[ends[i] - 1] = _EOS_HASH
-    for j in range(count):
-        row = _pair_row(hashes[j], following[j], tables)
-        ids[j] = row
-        prefetch(table, row)
-
-
-@kernel
-def _sum_pairs(
-    first, num_docs, num, count, ends, hashes, found, ids, tables, table, held, kept, begins, stops, seen, sums,
-    counts, squares,
-):  # fmt: skip
-    """Sum a block without special words for a model of words and bigrams; returns the number of hashes held."""
-    zero_row = np.int32(len(table) - 1)
-    start = 0
-    for segment in range(num_docs + (first + num_docs < num)):
-        target = first + segment
-        ended = segment < num_docs
-        stop = ends[segment] if ended else count
-        last = stop if ended else max(stop - 1, start)  # pairs that are complete
-        total = sum_scalars(ids, start, last, table)
-        features = last - start
-        if held > 0 and (stop > start or ended):
-            total += table[_pair_row(kept[0], np.int32(hashes[start] if stop > start else _EOS_HASH), tables)]
-            features += 1
-        for j in range(start, stop):
-            features += found[j] >= 0
-            ids[j] = found[j] if found[j] >= 0 else zero_row
-        total += sum_scalars(ids, start, stop, table)
-        if ended and tables.eos >= 0:
-            total += table[tables.eos]
-            features += 1
-        sums[target, 0] += total
-        counts[target] += features
-        # a document of few words that lies within the block cannot reach the limit of repeats
-        across = not ended or segment == 0
-        if (across or stop - start > FEW) and stops[target] - begins[target] > LONG:
-            squares[target] += _count_repeats(hashes[start:stop], seen)
-            if ended:
-                seen[:] = 0
-        if ended:
-            held = 0
-        elif stop > start:
-            kept[0] = np.int32(hashes[stop - 1])
-            held = 1
-        start = stop
-    return held
 
 
 @kernel
@@ -199,11 +122,11 @@ def sum_features(data, begins, stops, tables, rows, mode, parts, sums, hidden, c
     ends = np.empty(BLOCK + 1, np.int64)
     heads, tails = np.empty(BLOCK + 80, np.uint64), np.empty(BLOCK + 80, np.uint64)
     lengths, missed = np.empty(BLOCK + 80, np.int32), np.empty(BLOCK + 80, np.int32)
-    following = np.empty(BLOCK + 80, np.uint32)
     hashes, longs = np.zeros(BLOCK + 80, np.uint32), np.empty(BLOCK + 80, np.int32)
     found, places = np.empty(BLOCK + 80, np.int32), np.empty(BLOCK + 80, np.int64)
     kept = np.empty(BLOCK + 80 + MOST_GRAMS, np.int32)
     ids = np.empty(IDS + 80, np.int32)
+    halves, scores = np.zeros(BLOCK + 80, np.uint64), np.empty(BLOCK + 80, np.float32)
     pairs_only = mode == SCALAR and tables.word_ngrams == 2 and tables.maxn == 0 and len(tables.gram_slots) == 0
     pairs_only = pairs_only and tables.plain_labels and parts == WORDS | GRAMS
     num = len(begins)
@@ -212,37 +135,34 @@ def sum_features(data, begins, stops, tables, rows, mode, parts, sums, hidden, c
     held, closed = 0, False  # of the document under way: hashes kept for n-grams to come; whether </s> was met
     num_edges = 0
     while doc < num:
-        first, num_docs = doc, 0
-        while doc < num and num_edges < 2 * BLOCK and num_docs < BLOCK:
-            stop = stops[doc]
-            while at < stop and num_edges < 2 * BLOCK:
-                num_edges, carry = mark_words(data, at, stop, carry, edges, num_edges)
-                at += 64
-            if at >= stop:
-                ends[num_docs] = num_edges // 2
-                num_docs += 1
-                doc += 1
-                if doc < num:
-                    at = begins[doc]
+        first = doc
+        doc, at, carry, num_edges, num_docs = mark_words(data, begins, stops, doc, at, carry, edges, num_edges, ends)
         count = num_edges // 2
-        num_longs, special = read_words(data, edges, count, heads, tails, lengths, longs)
+        if num_docs > 0:  # a document that has just begun is left to the next block
+            count = ends[num_docs - 1]
+        plain = pairs_only and not closed
+        if plain:
+            num_missed = look_up(data, count, tables, edges, halves, scores, missed)
+            num_longs, special = hash_missed(
+                data, num_missed, tables, edges, halves, missed, longs, heads, tails, lengths, hashes
+            )
+            plain = not special
+        if plain:
+            pair_rows(count, num_docs, tables, rows.table, ends, halves, ids)
+            find_missed(
+                data, num_missed, num_longs, tables, rows.table, edges, scores, missed, longs, heads, tails, lengths,
+                hashes, places,
+            )  # fmt: skip
+            held = sum_block(
+                data, first, num_docs, num, count, num_missed, tables, rows.table, edges, ends, halves, scores,
+                ids, missed, places, held, kept, begins, stops, seen, sums, counts, squares,
+            )  # fmt: skip
+            num_edges = drop_words(edges, num_edges, count)
+            continue
+        num_longs = read_words(data, edges, count, heads, tails, lengths, longs)
         hash_words(data, edges, count, heads, tails, lengths, longs, num_longs, hashes)
         num_missed = find_frequent(count, heads, tails, lengths, hashes, tables, missed, found)
-        plain = pairs_only and not special and not closed
-        if plain:  # while the memory of rare words is on its way
-            _pairs(num_docs, count, ends, hashes, tables, rows.table, following, ids)
-        special |= find_rest(
-            data, edges, lengths, heads, tails, hashes, tables, rows.table, missed, num_missed, places, found
-        )  # fmt: skip
-        if plain:
-            held = _sum_pairs(
-                first, num_docs, num, count, ends, hashes, found, ids, tables, rows.table, held, kept, begins, stops,
-                seen, sums, counts, squares,
-            )  # fmt: skip
-            if num_edges & 1:
-                edges[0] = edges[num_edges - 1]
-            num_edges &= 1
-            continue
+        find_rest(data, edges, lengths, heads, tails, hashes, tables, rows.table, missed, num_missed, places, found)
         j = 0
         for segment in range(num_docs + (doc < num)):
             target = first + segment
@@ -286,7 +206,7 @@ def sum_features(data, begins, stops, tables, rows, mode, parts, sums, hidden, c
             if not closed:
                 closing |= ended
                 if closing:
-                    kept[num_kept] = np.int32(_EOS_HASH)
+                    kept[num_kept] = np.int32(EOS_HASH)
                     num_kept += 1
                     ids[num_ids] = tables.eos
                     num_ids += tables.eos >= 0
@@ -294,7 +214,12 @@ def sum_features(data, begins, stops, tables, rows, mode, parts, sums, hidden, c
                     sum_rows(ids, num_ids, rows, mode, sums[target], hidden[target])
                     counts[target] += num_ids
                 if stops[target] - begins[target] > LONG:
-                    squares[target] += _count_repeats(kept[held:num_kept], seen)
+                    if pairs_only:  # counted as bigrams.py counts them: the document may have blocks of both kinds
+                        for i in range(held, num_kept):
+                            halves[i] = word_parts(kept[i], np.uint64(tables.bucket), tables.inverse)
+                        squares[target] += count_repeats(halves[held:num_kept], seen)
+                    else:
+                        squares[target] += count_repeats(kept[held:num_kept], seen)
                 held = 0
                 if tables.word_ngrams > 1 and parts & GRAMS:
                     begin = num_kept if closing else max(0, num_kept - tables.word_ngrams + 1)
@@ -310,6 +235,4 @@ def sum_features(data, begins, stops, tables, rows, mode, parts, sums, hidden, c
                 closed, held = False, 0
                 if tables.maxn > 0 or stops[target] - begins[target] > LONG:
                     seen[:] = 0
-        if num_edges & 1:  # a word is open: it goes to the next block
-            edges[0] = edges[num_edges - 1]
-        num_edges &= 1
+        num_edges = drop_words(edges, num_edges, count)

@@ -17,12 +17,21 @@ import numpy as np
 
 from scorers.bits import trailing_zeros
 from scorers.fasttext.intrinsics import LANES, count_ones, hash_lanes, load_u64, prefetch, word_bits64
-from scorers.fasttext.vocabulary import find_candidate, find_word, first_eight, hash_bytes, is_word_at, row_at
+from scorers.fasttext.vocabulary import (
+    find_candidate,
+    find_word,
+    first_eight,
+    front_place,
+    hash_bytes,
+    is_word_at,
+    row_at,
+    start_at,
+)
 from scorers.jit import kernel
 
-EOS = np.uint64(int.from_bytes(b"</s>", "little"))
-LABEL = np.uint64(int.from_bytes(b"__label_", "little"))
-_0, _1, _2, _8 = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(8)
+BLOCK = 1024  # words per block
+_0, _1, _2, _3, _8 = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(8)
+_LOW32 = np.uint64(0xFFFFFFFF)
 _63 = np.uint64(63)
 _HEAD_MASKS = np.array([2 ** (8 * min(n, 8)) - 1 for n in range(17)], np.uint64)  # by length of the word
 _TAIL_MASKS = np.array([2 ** (8 * max(n - 8, 0)) - 1 for n in range(17)], np.uint64)
@@ -60,41 +69,62 @@ def _edge_bits(data, at, stop):
 
 
 @kernel
-def mark_words(data, at, stop, carry, edges, count):
-    """Write where words begin and end in up to 64 bytes of a document: (edges so far, whether a word is open)."""
-    left = stop - at
-    if at + 64 <= len(data):
-        bits = word_bits64(data, at)
-        if left < 64:
-            bits &= (_1 << np.uint64(left)) - _1
-    else:
-        bits = _edge_bits(data, at, min(stop, at + 64))
-    change = bits ^ (bits << _1 | carry)
-    place = np.uint64(count)  # an unsigned index needs no check for counting from the end
-    count += np.int64(count_ones(change))
-    while change != 0:  # eight at a time: the number of rounds is easier to predict than the number of edges
-        for k in range(np.uint64(8)):
-            edges[place + k] = at + np.int64(trailing_zeros(change))
-            change &= change - _1
-        place += _8
-    carry = bits >> _63
-    if left <= 64 and carry != 0:
-        edges[count] = stop
-        count, carry = count + 1, _0
-    return count, carry
+def mark_words(data, begins, stops, doc, at, carry, edges, count, ends):
+    """Write where words begin and end, 64 bytes at a time, until ``edges`` is full or the documents end.
+
+    Goes on at byte ``at`` of document ``doc``; ``carry`` is 1 while a word is open, ``count`` the number of edges so
+    far. ends[i] becomes the number of words up to the end of the i-th document that ends here. Returns (doc, at, carry,
+    count, number of ends).
+    """
+    num, num_docs = len(begins), 0
+    while doc < num and count < 2 * BLOCK and num_docs < BLOCK:
+        stop = stops[doc]
+        while at < stop and count < 2 * BLOCK:
+            left = stop - at
+            if at + 64 <= len(data):
+                bits = word_bits64(data, at)
+                if left < 64:
+                    bits &= (_1 << np.uint64(left)) - _1
+            else:
+                bits = _edge_bits(data, at, min(stop, at + 64))
+            change = bits ^ (bits << _1 | carry)
+            place = np.uint64(count)  # an unsigned index needs no check for counting from the end
+            count += np.int64(count_ones(change))
+            while change != 0:  # eight at a time: the number of rounds is easier to predict than the number of edges
+                for k in range(np.uint64(8)):
+                    edges[place + k] = at + np.int64(trailing_zeros(change))
+                    change &= change - _1
+                place += _8
+            carry = bits >> _63
+            at += 64
+            if left <= 64 and carry != 0:
+                edges[count] = stop
+                count += 1
+                carry = _0
+        if at >= stop:
+            ends[num_docs] = count // 2
+            num_docs += 1
+            doc += 1
+            if doc < num:
+                at = begins[doc]
+    return doc, at, carry, count, num_docs
+
+
+@kernel
+def drop_words(edges, num_edges, count):
+    """Take the first ``count`` words off; returns the number of edges left, an open word's among them."""
+    for i in range(2 * count, num_edges):
+        edges[i - 2 * count] = edges[i]
+    return num_edges - 2 * count
 
 
 @kernel
 def read_words(data, edges, count, heads, tails, lengths, longs):
-    """First and second eight bytes of each word (zero-padded); returns (words above 16 bytes, whether any is special).
-
-    Special words are those that may be ``</s>`` or begin with ``__label__``.
-    """
+    """First and second eight bytes of each word (zero-padded); returns how many are above 16 bytes."""
     if count == 0:
-        return 0, False
+        return _0
     inside = edges[2 * count - 1] + 16 <= len(data)
-    num_longs = _0
-    special = False
+    num_longs: Any = _0
     if not inside:
         for j in range(count):
             start, stop = edges[2 * j], edges[2 * j + 1]
@@ -110,9 +140,7 @@ def read_words(data, edges, count, heads, tails, lengths, longs):
         lengths[u] = min(length, 17)
         longs[num_longs] = u
         num_longs += np.uint64(length > 16)
-    for j in range(count):
-        special |= (heads[j] == EOS) | (heads[j] == LABEL)
-    return num_longs, special
+    return num_longs
 
 
 @kernel
@@ -129,11 +157,10 @@ def hash_words(data, edges, count, heads, tails, lengths, longs, num_longs, hash
 def find_frequent(count, heads, tails, lengths, hashes, tables, missed, found):
     """Row of each frequent word, from a table that fits the cache; lists the others and asks for their memory."""
     num_missed: Any = _0
-    mask = np.uint64(len(tables.front) // 4 - 1)
     for u in range(np.uint64(count)):
-        at = (np.uint64(hashes[u]) & mask) << _2
+        at = front_place(heads[u], tails[u])
         differs = (tables.front[at] ^ heads[u]) | (tables.front[at + _1] ^ tails[u])
-        found[u] = np.int32(tables.front[at + _2])
+        found[u] = np.int32(tables.front[at + _3] & _LOW32)
         missed[num_missed] = u
         num_missed += np.uint64((differs != 0) | (lengths[u] > 16))
     mask = np.uint64(len(tables.slots) // 4 - 1)
@@ -144,18 +171,16 @@ def find_frequent(count, heads, tails, lengths, hashes, tables, missed, found):
 
 @kernel
 def find_rest(data, edges, lengths, heads, tails, hashes, tables, table, missed, num_missed, places, found):
-    """Row of each listed word, or -1, and a request for its number in ``table``; returns whether one is a label."""
-    label = False
+    """Row of each listed word, or -1, and a request for its number in ``table``."""
     num_longs: Any = _0
     for i in range(num_missed):
         j = np.uint64(missed[i])
         place = find_candidate(tables.slots, heads[j], tails[j], np.uint64(hashes[j]), lengths[j] > 16)
         found[j] = row_at(tables.slots, place) if place >= 0 else np.int64(-1)
         prefetch(table, np.int64(found[j]))  # rare words: seldom in cache when the sums read it; never faults
-        label |= found[j] >= tables.num_words
         if place >= 0 and lengths[j] > 16:
             prefetch(tables.starts, np.int64(found[j]) + 1)
-            prefetch(tables.strings, np.int64(tables.slots[place + 3]) + 16)
+            prefetch(tables.strings, start_at(tables.slots, place) + 16)
             missed[num_longs] = np.int32(j)  # the list is read ahead of this place
             places[num_longs] = place
             num_longs += _1
@@ -165,7 +190,6 @@ def find_rest(data, edges, lengths, heads, tails, hashes, tables, table, missed,
         if not is_word_at(tables.slots, places[i], tables.strings, tables.starts, data, start, stop):
             value = np.uint64(hashes[long])
             found[long] = find_word(tables.slots, tables.strings, tables.starts, value, data, start, stop)
-    return label
 
 
 @kernel

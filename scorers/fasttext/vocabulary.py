@@ -6,22 +6,29 @@
 
 A place has four uint64: the word's first and second eight bytes (zero-padded; words hold no NUL), then its 32-bit
 hash, a bit that says "longer than 16 bytes" and its row + 1 in 31 bits (0: an empty place), then where its string
-begins. Words up to 16 bytes are compared in full by the place itself, longer ones with the string too: equality is
-always of bytes, never of hashes.
+begins (32 bits) and its folded score (float32, if the model has one number per feature). Words up to 16 bytes are
+compared in full by the place itself, longer ones with the string too: equality is always of bytes, never of hashes.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from scorers.bits import inlined
+from scorers.fasttext.grams import is_small, word_parts
 from scorers.fasttext.intrinsics import load_u64
 from scorers.jit import kernel
 
 FNV_OFFSET = np.uint64(2166136261)
 FNV_PRIME = np.uint64(16777619)
 FRONT = 1 << 14
+EOS = np.uint64(int.from_bytes(b"</s>", "little"))
+LABEL = np.uint64(int.from_bytes(b"__label_", "little"))
 _LOW32 = np.uint64(0xFFFFFFFF)
-_ONE, _TWO, _EIGHT, _31 = np.uint64(1), np.uint64(2), np.uint64(8), np.uint64(31)
+_ZERO, _ONE, _TWO, _THREE, _EIGHT = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(8)
+_31, _32 = np.uint64(31), np.uint64(32)
+_HEAD_MIX, _TAIL_MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
+_FRONT_SHIFT = np.uint64(64 - 14)
 _ROW = np.uint64(0x7FFFFFFF)
 
 
@@ -46,6 +53,12 @@ def first_eight(data, start, stop):
     for i in range(min(stop, start + 8) - 1, start - 1, -1):
         value = value << _EIGHT | np.uint64(data[i])
     return value
+
+
+@inlined
+def is_special(head):
+    """Whether a word with these first eight bytes may be ``</s>`` or a label."""
+    return (head == EOS) | (head == LABEL)
 
 
 @kernel
@@ -82,9 +95,15 @@ def row_at(slots, place):
 
 
 @kernel
+def start_at(slots, place):
+    """Where the string of the word at a place begins."""
+    return np.int64(slots[place + 3] & _LOW32)
+
+
+@kernel
 def is_word_at(slots, place, strings, starts, data, start, stop):
     """Whether the word at this place is data[start:stop], whose first 16 bytes are known to agree."""
-    first = np.int64(slots[place + 3])
+    first = start_at(slots, place)
     length = stop - start
     if starts[row_at(slots, place) + 1] - first != length:
         return False
@@ -116,7 +135,7 @@ def find_word(slots, strings, starts, value, data, start, stop):
 
 
 @kernel
-def _fill_slots(slots, strings, starts):
+def _fill_slots(slots, strings, starts, scores):
     mask = np.uint64(len(slots) // 4 - 1)
     for row in range(len(starts) - 1):
         start, stop = starts[row], starts[row + 1]
@@ -133,7 +152,7 @@ def _fill_slots(slots, strings, starts):
         slots[place] = first_eight(strings, start, stop)
         slots[place + 1] = first_eight(strings, start + 8, stop) if stop - start > 8 else np.uint64(0)
         slots[place + 2] = (value << _ONE | np.uint64(stop - start > 16)) << _31 | np.uint64(row + 1)
-        slots[place + 3] = np.uint64(start)
+        slots[place + 3] = np.uint64(start) | (np.uint64(scores[row]) << _32 if row < len(scores) else _ZERO)
 
 
 def _aligned(size: int) -> np.ndarray:
@@ -143,37 +162,52 @@ def _aligned(size: int) -> np.ndarray:
     return memory[first : first + size]
 
 
-def build_slots(strings: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Hash table of the words ``strings[starts[i]:starts[i + 1]]``, at most two thirds full."""
+def build_slots(strings: np.ndarray, starts: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Hash table of the words ``strings[starts[i]:starts[i + 1]]``, at most two thirds full.
+
+    scores: float32, one per word, or none. ValueError for strings of 4 GiB.
+    """
+    if len(strings) > _LOW32:
+        raise ValueError(f"a vocabulary of {len(strings)} bytes; 4 GiB are the limit")
     places = max(16, 1 << (3 * (len(starts) - 1) // 2).bit_length())
     slots = _aligned(4 * places)
-    _fill_slots(slots, strings, starts)
+    _fill_slots(slots, strings, starts, scores.view(np.uint32))
     return slots
 
 
+@inlined
+def front_place(head, tail):
+    """Where the front table has the word of these 16 bytes, if at all."""
+    return (((head ^ tail * _TAIL_MIX) * _HEAD_MIX) >> _FRONT_SHIFT) << _TWO
+
+
 @kernel
-def _fill_front(front, slots, strings, starts, num_words):
-    mask = np.int64(len(front) // 4 - 1)
-    for row in range(min(num_words, 2 * (mask + 1))):
+def _fill_front(front, slots, strings, starts, num_words, bucket, inverse):
+    front[1::4] = _ONE  # in an empty place the word of the bytes 0 and 1, which is none
+    for row in range(min(num_words, 2 * FRONT)):
         start, stop = starts[row], starts[row + 1]
         value = hash_bytes(strings, start, stop, FNV_OFFSET)
-        place = 4 * (np.int64(value) & mask)
-        if stop - start > 16 or front[place] != 0:
+        head = first_eight(strings, start, stop)
+        tail = first_eight(strings, start + 8, stop) if stop - start > 8 else _ZERO
+        place = front_place(head, tail)
+        taken = front[place] != 0
+        if taken or stop - start > 16 or is_special(head) or is_small(value):
             continue
-        front[place] = first_eight(strings, start, stop)
-        if stop - start > 8:
-            front[place + 1] = first_eight(strings, start + 8, stop)
-        front[place + 2] = np.uint64(find_word(slots, strings, starts, value, strings, start, stop))
+        at = find_candidate(slots, head, tail, value, False)
+        front[place] = head
+        front[place + _ONE] = tail
+        front[place + _TWO] = word_parts(value, bucket, inverse)
+        front[place + _THREE] = np.uint64(row_at(slots, at)) | slots[at + 3] >> _32 << _32
 
 
-def build_front(slots: np.ndarray, strings: np.ndarray, starts: np.ndarray, num_words: int) -> np.ndarray:
+def build_front(slots: np.ndarray, strings: np.ndarray, starts: np.ndarray, num_words: int, bucket: int) -> np.ndarray:
     """The most frequent words again, in a table without collisions that stays in the processor's cache.
 
-    Place h (four uint64) holds the most frequent word of at most 16 bytes whose hash ends in h: its bytes as two
-    numbers, its row, and nothing. Files list words by falling frequency.
+    A place (four uint64) holds the most frequent word of at most 16 bytes that falls on it: its bytes as two numbers,
+    what it gives to bigrams (see bigrams.py), its row (32 bits) and its score. Files list words by falling frequency.
     """
     front = _aligned(4 * FRONT)
-    _fill_front(front, slots, strings, starts, num_words)
+    _fill_front(front, slots, strings, starts, num_words, np.uint64(bucket), np.uint64((2**64 - 1) // bucket))
     return front
 
 
