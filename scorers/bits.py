@@ -56,6 +56,18 @@ def _load64(typing_context, data, i):
 
 
 @_instruction
+def store64(typing_context, data, i, x):
+    """Write a uint64 to data[i:i + 8], lowest byte first."""
+
+    def generate(context, builder, signature, args):
+        address = builder.gep(args[0], [args[1]])
+        builder.store(args[2], builder.bitcast(address, ir.IntType(64).as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(data, types.int64, types.uint64), generate
+
+
+@_instruction
 def trailing_zeros(typing_context, x):
     """Zero bits below the lowest one of a uint64; 64 for 0."""
 

@@ -6,8 +6,11 @@
     read.py        bytes to lines and records, damage told from silence
     split.py       one huge compressed or CSV file into chunks that all workers can share
     cut.py         files into slices: one slice is one shard
+    lines.py       JSON lines to rows
+    scan.py        texts of JSON lines, without a parser
     rows.py        rows of JSON, CSV and text, checked row by row
     tables.py      Parquet and datasets, checked column by column
+    checks.py      what makes a text no document
     chat.py        conversations
     shard.py       one slice into one shard, its rejects and its counts
     duplicates.py  ids that came before

@@ -1,14 +1,13 @@
 """Rows of JSON lines, CSV and text files, checked one by one: a row is a document or a reject, never lost.
 
-One orjson.loads per line and columns gathered into lists is as fast as any bulk parser here, and every bad line
-is known by its position: the byte offset of a line of JSON (decompressed), the number of a record of CSV, 0 for text.
+Every bad line is known by its position: the byte offset of a line of JSON (decompressed), the number of a record of
+CSV, 0 for text.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from itertools import accumulate, islice
+from collections.abc import Iterator
+from itertools import islice, zip_longest
 from typing import Any
 
 import orjson
@@ -16,8 +15,10 @@ import pyarrow as pa
 
 from pipeline.errors import UserError
 from pipeline.ingest import chat
+from pipeline.ingest.checks import check_texts, utf8_problem
 from pipeline.ingest.cut import Piece
 from pipeline.ingest.layout import EXTRA, Layout, Types, as_array, csv_value, infer_csv, types_of_rows
+from pipeline.ingest.lines import Batch, json_rows, scanned_rows
 from pipeline.ingest.read import (
     BLOCK,
     BOM,
@@ -35,25 +36,22 @@ from pipeline.ingest.sources import InputFile
 from pipeline.ingest.split import csv_header, delimiter
 
 SAMPLE_BYTES = 2 << 20
-BLANK = Bad("blank", "")
-"""A line of white space is no row."""
-
-Batch = tuple[list[Any], Sequence[int], list[Any]]
-"""rows (an object, or Bad), their positions, and what they looked like"""
+SCAN_BYTES = 1 << 20
+"""A block of JSON lines smaller than this is not worth the import of Numba."""
 
 
 def read_piece(output: Output, piece: Piece) -> None:
     """Documents and rejects of one piece."""
     file, settings = output.file, output.task.settings
     reader = {"jsonl": _json_batches, "csv": _csv_batches, "text": _text_batches}[output.task.form]
-    for rows, positions, raw in reader(output, piece, file, settings):
-        if rows:
-            add_rows(output, rows, positions, raw)
+    for batch in reader(output, piece, file, settings):
+        if batch.rows:
+            add_rows(output, batch)
 
 
-def add_rows(output: Output, rows: list[Any], positions: Sequence[int], raw: list[Any]) -> None:
-    """Check a batch of rows and hand them over."""
-    layout, settings = output.task.layout, output.task.settings
+def add_rows(output: Output, batch: Batch) -> None:
+    """Check a batch of rows and hand them over. What is bad is replaced in `batch.rows`."""
+    layout, settings, rows, positions = output.task.layout, output.task.settings, batch.rows, batch.positions
     bad: dict[int, Bad] = {}
     if set(map(type, rows)) != {dict}:
         for i, row in enumerate(rows):
@@ -63,37 +61,47 @@ def add_rows(output: Output, rows: list[Any], positions: Sequence[int], raw: lis
     messages: list[Any] | None = None
     originals: dict[int, Any] = {}
     if layout.style is None:
-        texts = [row.get(layout.text) for row in rows]
+        texts = _texts(batch, layout.text, bad)
     else:
-        texts, messages = _conversations(rows, layout.style, bad, originals)
-    if set(map(type, texts)) != {str}:
-        for i, text in enumerate(texts):
-            if type(text) is not str:
-                if text is None:
-                    bad.setdefault(i, Bad("missing_text", f"no value in column {layout.text!r}"))
-                else:
-                    bad.setdefault(i, Bad("text_not_string", f"{layout.text!r} is a {type(text).__name__}"))
-                texts[i] = " "
-    for i, text in enumerate(texts):
-        if not text or text.isspace():
-            bad.setdefault(i, Bad("empty_text", ""))
-    if max(map(len, texts)) > settings.max_chars:
-        for i, text in enumerate(texts):
-            if len(text) > settings.max_chars:
-                bad.setdefault(i, Bad("too_long", f"{len(text)} characters"))
+        rendered, messages = _conversations(rows, layout.style, bad, originals)
+        texts = pa.array(rendered, pa.large_string())
+    check_texts(texts, layout, settings.max_chars, bad)
     sources = _sources(rows, layout, output.file_source)
     ids = _ids(rows, layout.id, bad) if layout.id is not None else None
     if bad:
         for i in sorted(bad):
-            output.reject(positions[i], bad[i].reason, bad[i].detail, raw[i], sources[i], ids[i] if ids else None)
+            output.reject(positions[i], bad[i].reason, bad[i].detail, batch.raw(i), sources[i], ids[i] if ids else None)
         kept = [i for i in range(len(rows)) if i not in bad]
         originals = {new: originals[old] for new, old in enumerate(kept) if old in originals}
-        rows, texts, sources = [rows[i] for i in kept], [texts[i] for i in kept], [sources[i] for i in kept]
-        positions = [positions[i] for i in kept]
+        texts = texts.take(pa.array(kept, pa.int64()))
+        rows, sources, positions = [rows[i] for i in kept], [sources[i] for i in kept], [positions[i] for i in kept]
         messages = [messages[i] for i in kept] if messages is not None else None
         ids = [ids[i] for i in kept] if ids is not None else None
     others = _others(rows, layout, output.task.form == "csv", originals)
-    output.keep(positions, ids, pa.array(texts, pa.large_string()), sources, messages, others)
+    output.keep(positions, ids, texts, sources, messages, others)
+
+
+def _texts(batch: Batch, name: str, bad: dict[int, Bad]) -> pa.Array:
+    """The column of texts; empty, and the row bad, where there is none."""
+    holders = range(len(batch.rows)) if batch.texts is None else batch.odd
+    texts = [batch.rows[i].get(name) for i in holders]
+    if set(map(type, texts)) != {str}:
+        for at, (i, text) in enumerate(zip(holders, texts, strict=True)):
+            if type(text) is not str:
+                if text is None:
+                    bad.setdefault(i, Bad("missing_text", f"no value in column {name!r}"))
+                else:
+                    bad.setdefault(i, Bad("text_not_string", f"{name!r} is a {type(text).__name__}"))
+                texts[at] = ""
+    column = pa.array(texts, pa.large_string())
+    if batch.texts is None:
+        return column
+    if not any(texts):
+        return batch.texts
+    behind = [i + 1 for i in holders]
+    between = [batch.texts[a:b] for a, b in zip([0, *behind], [*holders, len(batch.rows)], strict=True)]
+    own = [column[at : at + 1] for at in range(len(column))]
+    return pa.concat_arrays([part for parts in zip_longest(between, own) for part in parts if part is not None])
 
 
 def _conversations(
@@ -170,39 +178,6 @@ def _json(value: Any) -> str:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
-def parsed_line(line: bytes) -> Any:
-    """The value of one line of JSON, or Bad."""
-    try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        return _broken(line, error)
-
-
-def _broken(line: bytes, error: Exception) -> Bad:
-    if not line.strip():
-        return BLANK
-    try:
-        text = line.decode()
-    except UnicodeDecodeError as problem:
-        return Bad(*utf8_problem(line, problem))
-    try:
-        json.dumps(json.loads(text), ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return Bad("lone_surrogate", f"an escape of half a character: {error}")
-    except (ValueError, RecursionError):
-        pass  # broken for Python's parser too
-    return Bad("broken_json", str(error))
-
-
-def utf8_problem(data: bytes, error: UnicodeDecodeError) -> tuple[str, str]:
-    """(reason, detail) of bytes that are not UTF-8; halves of a character, written as such, have their own reason."""
-    try:
-        data.decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError:
-        return "invalid_utf8", f"byte {error.start}: {error.reason}"
-    return "lone_surrogate", f"byte {error.start}: half a character"
-
-
 def _lines(output: Output, piece: Piece, file: InputFile, settings: IngestSettings) -> Iterator[tuple[int, Any]]:
     """Blocks of lines of a piece, positions counted in the whole file."""
     store = output.workspace.store
@@ -219,33 +194,16 @@ def _lines(output: Output, piece: Piece, file: InputFile, settings: IngestSettin
 
 
 def _json_batches(output: Output, piece: Piece, file: InputFile, settings: IngestSettings) -> Iterator[Batch]:
+    layout = output.task.layout
+    # A scanned row lacks its text, which must not be asked of it under another name.
+    apart = layout.style is None and layout.text not in (layout.id, layout.source)
     for offset, data in _lines(output, piece, file, settings):
         if isinstance(data, TooLong):
-            yield [Bad("too_long", f"a line of {data.length} bytes")], [offset], [data.head]
-            continue
-        yield json_rows(offset, data)
-
-
-def json_rows(offset: int, data: bytes) -> Batch:
-    """Parsed lines of a block that begins at `offset`; blank lines are no rows."""
-    if offset == 0 and data.startswith(BOM):
-        offset, data = len(BOM), data[len(BOM) :]
-    lines = data.split(b"\n")
-    loads = orjson.loads
-    rows: list[Any] = []
-    blank = False
-    for line in lines:
-        try:
-            rows.append(loads(line))
-        except orjson.JSONDecodeError as error:
-            rows.append(_broken(line, error))
-            blank = blank or rows[-1] is BLANK
-    positions = list(accumulate((len(line) + 1 for line in lines), initial=offset))
-    positions.pop()  # where the next block begins
-    if blank:
-        kept = [i for i, row in enumerate(rows) if row is not BLANK]
-        return [rows[i] for i in kept], [positions[i] for i in kept], [lines[i] for i in kept]
-    return rows, positions, lines
+            yield Batch([Bad("too_long", f"a line of {data.length} bytes")], [offset], [data.head].__getitem__)
+        elif apart and len(data) >= SCAN_BYTES:
+            yield scanned_rows(offset, data, layout.text)
+        else:
+            yield json_rows(offset, data)
 
 
 def _csv_batches(output: Output, piece: Piece, file: InputFile, settings: IngestSettings) -> Iterator[Batch]:
@@ -262,10 +220,10 @@ def _csv_batches(output: Output, piece: Piece, file: InputFile, settings: Ingest
         raw.append("" if isinstance(record, Bad) else delimiter(file.path, settings).join(record)[:1000])
         size += 100 if isinstance(record, Bad) else sum(map(len, record)) + 100
         if size > BLOCK:
-            yield rows, range(position, position + len(rows)), raw
+            yield Batch(rows, range(position, position + len(rows)), raw.__getitem__)
             position += len(rows)
             rows, raw, size = [], [], 0
-    yield rows, range(position, position + len(rows)), raw
+    yield Batch(rows, range(position, position + len(rows)), raw.__getitem__)
 
 
 def csv_row(record: list[str] | Bad, header: list[str]) -> Any:
@@ -303,7 +261,7 @@ def _text_batches(output: Output, piece: Piece, file: InputFile, settings: Inges
             row = {output.task.layout.text: data.decode(), "path": file.path}
         except UnicodeDecodeError as error:
             row = Bad(*utf8_problem(data, error))
-    yield [row], [0], [data[:1000]]
+    yield Batch([row], [0], [data[:1000]].__getitem__)
 
 
 def sample_types(form: str, files: list[InputFile], settings: IngestSettings, max_rows: int) -> Types:
@@ -327,7 +285,7 @@ def _sample_json(file: InputFile, settings: IngestSettings) -> Iterator[Any]:
     with opened(file.url, compression(file.path)) as read:
         for offset, data in line_blocks(read, 0, None, settings.max_line, 256 << 10):
             if not isinstance(data, TooLong):
-                rows = json_rows(offset, data)[0]
+                rows = json_rows(offset, data).rows
                 if offset == 0 and data.lstrip()[:1] == b"[" and not any(type(row) is dict for row in rows):
                     raise UserError(
                         f"{file.url} is one JSON array; expected one object a line (jq -c '.[]' FILE > FILE.jsonl)"

@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 
 from pipeline.errors import UserError
 from pipeline.ingest import chat
+from pipeline.ingest.checks import check_texts, utf8_problem
 from pipeline.ingest.cut import Piece, parquet_file
 from pipeline.ingest.layout import Layout, Types, types_of_schemas
 from pipeline.ingest.read import BLOCK, Bad, damage
-from pipeline.ingest.rows import utf8_problem
 from pipeline.ingest.settings import IngestSettings
 from pipeline.ingest.shard import Output
 from pipeline.ingest.sources import Dataset, InputFile
@@ -142,7 +142,7 @@ def add_table(output: Output, batch: pa.RecordBatch, position: int, prefix: str)
         texts = texts.cast(pa.large_string())
     else:
         texts, messages = _conversations(batch.num_rows, columns, layout.style, bad)
-    _check_texts(texts, layout, settings.max_chars, bad)
+    check_texts(texts, layout, settings.max_chars, bad)
     sources = _sources(columns, layout, output.file_source, batch.num_rows)
     ids = _ids(columns, layout.id, batch.num_rows, bad)
     positions: Any = range(position, position + batch.num_rows)
@@ -191,28 +191,6 @@ def _valid(name: str, column: pa.Array, bad: dict[int, Bad], raw: dict[int, byte
     keep[wrong] = False
     positions = pa.array(np.arange(len(column)), mask=~keep)
     return column.take(positions)
-
-
-def _check_texts(texts: pa.Array, layout: Layout, max_chars: int, bad: dict[int, Bad]) -> None:
-    if texts.null_count:
-        for i in np.flatnonzero(texts.is_null().to_numpy(zero_copy_only=False)).tolist():
-            bad.setdefault(i, Bad("missing_text", f"no value in column {layout.text!r}"))
-    offsets = np.frombuffer(texts.buffers()[1], np.int64, len(texts) + 1, texts.offset * 8)
-    lengths = np.diff(offsets)
-    data = np.frombuffer(texts.buffers()[2] or b"", np.uint8)
-    suspect = lengths == 0
-    full = np.flatnonzero(~suspect)
-    first = data[offsets[:-1][full]]
-    # Only a text that begins with white space, ASCII or not, can be nothing else.
-    suspect[full] = (first <= 0x20) | (first >= 0x7F)
-    for i in np.flatnonzero(suspect).tolist():
-        if i not in bad:
-            text = texts[i].as_py()
-            if not text or text.isspace():
-                bad[i] = Bad("empty_text", "")
-    for i in np.flatnonzero(lengths > max_chars).tolist():
-        if i not in bad and (count := len(texts[i].as_py())) > max_chars:
-            bad[i] = Bad("too_long", f"{count} characters")
 
 
 def _conversations(

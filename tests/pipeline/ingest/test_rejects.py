@@ -17,7 +17,7 @@ from pipeline.execute import Job, Pool
 from pipeline.ingest import IngestSettings
 from pipeline.ingest.cut import Piece
 from pipeline.ingest.layout import make_layout
-from pipeline.ingest.rows import json_rows
+from pipeline.ingest.lines import json_rows
 from pipeline.ingest.shard import REJECTS, SliceTask, make_shard
 from pipeline.ingest.sources import discover
 from pipeline.workspace import Workspace
@@ -190,6 +190,6 @@ def is_document(row: object) -> bool:
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_row() -> None:
-    rows, positions, _ = json_rows(0, b'\xef\xbb\xbf{"a": 1}\n{"a": 2}')
-    assert rows == [{"a": 1}, {"a": 2}]
-    assert positions == [3, 12]
+    batch = json_rows(0, b'\xef\xbb\xbf{"a": 1}\n{"a": 2}')
+    assert batch.rows == [{"a": 1}, {"a": 2}]
+    assert batch.positions == [3, 12]
