@@ -36,8 +36,8 @@ _QUOTES, _BACKSLASHES, _SPACES = np.uint64(_ONES * _QUOTE), np.uint64(_ONES * _B
 _ESCAPES = np.zeros(256, np.uint8)
 """What the byte behind a backslash stands for; 0: nothing, or `u`."""
 _ESCAPES[list(b'"\\/bfnrt')] = list(b'"\\/\b\f\n\r\t')
-_HEX = np.full(256, 0xFFFF, np.int64)
-"""Value of a hexadecimal digit; more than any four digits make where it is none."""
+_HEX = np.full(256, 0x10000, np.int64)
+"""Value of a hexadecimal digit; more than any four digits make, wherever it stands, if it is none."""
 _HEX[list(b"0123456789abcdef")] = _HEX[list(b"0123456789ABCDEF")] = range(16)
 
 
