@@ -14,4 +14,4 @@ torch and transformers come with the extra ``lm`` and are imported only when a m
 and align work without them, so that a plan or an alignment needs neither.
 """
 
-VERSION = 1
+VERSION = 2

@@ -5,8 +5,9 @@
     found.values[found.offsets[0] : found.offsets[1]]  # of the tokens of document 0
 
 Every document is scored by itself: no other document's text is ever in its context. The logits are turned into losses
-a few positions at a time, in float32, so that memory never holds tokens x vocabulary of a batch. Positions that are
-not scored (padding, the overlap of windows) do not reach the head at all.
+a few positions at a time, in float32, so that memory never holds tokens x vocabulary of a batch: one piece of logits
+is kept and written over, for fresh memory costs a CPU as much as the softmax does. Positions that are not scored
+(padding, the overlap of windows) do not reach the head at all.
 
 Padding is on the right and the attention mask names it. Causal attention never looks right, and positions count from
 the start of the window, which is what every architecture does by itself under right padding.
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 # Floats of one piece of logits: 64 MB, 512 MB. Smaller pieces make the multiplication by the head slow. Another number
 # rounds differently: raise VERSION with it.
 _PIECE = {"cpu": 2**24, "cuda": 2**27}
+# Floats whose softmax is taken at once: on a CPU what stays in the cache of a core between its four passes.
+_BLOCK = {"cpu": 2**18, "cuda": 2**27}
 _WHOLE_LOGITS = 2**28  # floats of one batch's logits, for the models whose head cannot be applied piece by piece
 
 
@@ -128,9 +131,10 @@ def _run(model: LanguageModel, tokens: Tokens, windows: Windows, batches: list[n
     places = np.cumsum(np.append(0, counts))  # windows are in order and score each token once: no gaps
     values = np.empty(int(places[-1]), np.float32)
     with torch.inference_mode():
+        piece = _piece(model)
         for batch in batches:
-            ids, real, scored, targets = _batch_arrays(tokens, windows, batch)
-            found = _batch_losses(model, ids, real, scored, targets)
+            ids, real, scored, targets = batch_arrays(tokens, windows, batch)
+            found = _batch_losses(model, piece, ids, real, scored, targets)
             first = 0
             for window in batch:
                 values[places[window] : places[window + 1]] = found[first : first + counts[window]]
@@ -138,7 +142,7 @@ def _run(model: LanguageModel, tokens: Tokens, windows: Windows, batches: list[n
     return values
 
 
-def _batch_arrays(tokens: Tokens, windows: Windows, batch: np.ndarray) -> tuple[np.ndarray, ...]:
+def batch_arrays(tokens: Tokens, windows: Windows, batch: np.ndarray) -> tuple[np.ndarray, ...]:
     """Of shape (windows, longest): ids int64, which are real int64, which are scored bool; and the targets, flat."""
     lengths = windows.lengths[batch]
     columns = np.arange(int(lengths.max()))
@@ -150,10 +154,26 @@ def _batch_arrays(tokens: Tokens, windows: Windows, batch: np.ndarray) -> tuple[
     return tokens.ids[positions], real.astype(np.int64), scored, tokens.ids[positions[scored] + 1]
 
 
+def _piece(model: LanguageModel) -> torch.Tensor | None:
+    """Where the logits of one piece go, (positions, vocabulary); None for a head that is not a plain product."""
+    import torch
+
+    head = model.network.get_output_embeddings()
+    if not model.split_head or type(head) is not torch.nn.Linear or head.bias is not None:
+        return None
+    positions = max(1, _PIECE[model.device.type] // model.rows)
+    return torch.empty((positions, len(head.weight)), dtype=head.weight.dtype, device=head.weight.device)
+
+
 def _batch_losses(
-    model: LanguageModel, ids: np.ndarray, real: np.ndarray, scored: np.ndarray, targets: np.ndarray
+    model: LanguageModel,
+    piece: torch.Tensor | None,
+    ids: np.ndarray,
+    real: np.ndarray,
+    scored: np.ndarray,
+    targets: np.ndarray,
 ) -> np.ndarray:
-    """float32, the losses of the scored positions of a batch, row after row."""
+    """float32, the losses of the scored positions of a batch, row after row. piece: from _piece, written over."""
     import torch
 
     device = model.device
@@ -170,7 +190,11 @@ def _batch_losses(
         states = model.network(**inputs).logits[keep]
         head = torch.nn.Identity()
     size = max(1, _PIECE[device.type] // model.rows)
-    found = [_cross_entropy(head(a), b) for a, b in zip(states.split(size), wanted.split(size), strict=True)]
+    found = []
+    for some, own in zip(states.split(size), wanted.split(size), strict=True):
+        logits = head(some) if piece is None else torch.mm(some, head.weight.t(), out=piece[: len(some)])
+        rows = max(1, _BLOCK[device.type] // model.rows)
+        found += [_cross_entropy(a, b) for a, b in zip(logits.split(rows), own.split(rows), strict=True)]
     return torch.cat(found).cpu().numpy()
 
 
