@@ -7,7 +7,7 @@ VENV_LM := .venv-lm
 STAMP_LM := $(VENV_LM)/.tamis-installed
 
 # Targets without files of their name.
-.PHONY: readme help demo test test-long test-lm lint bench bench-data bench-model bench-peers clean
+.PHONY: readme help demo test test-long test-lm lint bench bench-lm bench-data bench-model bench-peers clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,10 @@ lint: $(STAMP)  ## format and check
 bench: $(STAMP)  ## Tamis beside its peers on the same documents; see benchmarks/README.md
 	$(BIN)/python -m benchmarks.run
 	$(BIN)/python -m benchmarks.report
+
+bench-lm: $(STAMP_LM)  ## the panel's losses beside a bare transformers loop, in .venv-lm; needs bench-data
+	$(VENV_LM)/bin/python -m benchmarks.run losses
+	$(VENV_LM)/bin/python -m benchmarks.report
 
 bench-data: $(STAMP)  ## the documents of the benchmark: Debian's manuals, downloaded
 	$(BIN)/python -m benchmarks.corpus

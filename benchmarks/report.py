@@ -84,6 +84,7 @@ BODIES = {
     "plan": _rates,
     "linear": _rates,
     "demo": _rates,
+    "losses": _rates,
 }
 
 

@@ -1,4 +1,5 @@
-"""Measure: `python -m benchmarks.run [NAME...] [--mb 100] [--parts 12] [--missing]`; all when no name is given.
+"""Measure: `python -m benchmarks.run [NAME...] [--mb 100] [--parts 12] [--missing]`; all that need no torch
+when no name is given.
 
 Prints what it does to stderr and a Markdown table per comparison to stdout. What covers less than 100 MB is a trial:
 it is kept under benchmarks/.data/trials and never reaches the README.
@@ -54,6 +55,12 @@ def _linear(options: argparse.Namespace) -> dict[str, Any]:
     return linear.measure(options.mb, options.repeats)
 
 
+def _losses(options: argparse.Namespace) -> dict[str, Any]:
+    from benchmarks import losses
+
+    return losses.measure(options.mb >= FULL_MB, options.repeats)
+
+
 def _demo(options: argparse.Namespace) -> dict[str, Any]:
     from benchmarks import demo
 
@@ -68,7 +75,10 @@ COMPARISONS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "plan": _plan,
     "linear": _linear,
     "demo": _demo,
+    "losses": _losses,
 }
+NEEDS_TORCH = ("losses",)
+"""What runs in the environment with torch alone, when it is named: `make bench-lm`."""
 
 
 def main(words: list[str] | None = None) -> int:
@@ -83,7 +93,7 @@ def main(words: list[str] | None = None) -> int:
     if unknown := set(options.names) - set(COMPARISONS):
         parser.error(f"unknown {', '.join(sorted(unknown))}; known: {', '.join(COMPARISONS)}")
     failed = []
-    for name in options.names or COMPARISONS:
+    for name in options.names or [name for name in COMPARISONS if name not in NEEDS_TORCH]:
         path = result_file(name, options.mb)
         if options.missing and path.exists() and json.loads(path.read_text())["commit"] == commit():
             say(f"{name}: {common.shown(path)} is of this commit")
