@@ -6,6 +6,7 @@
     selection        the newest selection of each name: selection, corpus, shard, id, kept, reason, reasons, ...
     rejects          what ingest turned away, and why
     shard_runs       the ledger: one row per shard and attempt
+    training, training_sets        curves of the training runs (pipeline.training_views)
     score_stats, score_histogram   distributions of every score (pipeline.distributions)
 
     with opened(Workspace("workspace")) as connection:
@@ -28,9 +29,10 @@ from pipeline import ledger, sandbox
 from pipeline.catalog import HIDDEN, document_schema, shown_stages
 from pipeline.distributions import TOKENS, distribution_views, quoted, text
 from pipeline.shards import open_parquet
+from pipeline.training_views import VIEWS, training_selects
 from pipeline.workspace import Corpus, Workspace
 
-FIXED = ("documents", "scored", "selection", "rejects", "shard_runs", "score_stats", "score_histogram")
+FIXED = ("documents", "scored", "selection", "rejects", "shard_runs", "score_stats", "score_histogram", *VIEWS)
 """Views of every workspace; an alias of such a name goes by `<alias>_1`, as a second column of one name does."""
 PLACE = ("id", "corpus", "shard")
 SINGLE = (*PLACE, "source", TOKENS)
@@ -98,11 +100,15 @@ class Build:
 
     def table(self, corpus: str, files: list[str], schema: pa.Schema) -> Table:
         """Make files known, and give them as a table."""
-        variable = f"files_{len(self.variables)}"
-        self.files += files
-        self.variables.append([f"{sandbox.PROTOCOL}://{name}" for name in files])
+        variable = self.listed(files)
         names = unique(schema.names, ("corpus", "shard"))
         return Table(variable, corpus, {name: (i, schema.field(i).type) for i, name in enumerate(names)})
+
+    def listed(self, files: list[str]) -> str:
+        """Make files known; the variable that holds their list."""
+        self.files += files
+        self.variables.append([f"{sandbox.PROTOCOL}://{name}" for name in files])
+        return f"files_{len(self.variables) - 1}"
 
     def view(self, name: str, selects: list[str], schema: str = "main") -> None:
         """Make a view of the rows of several SELECTs; columns that one of them lacks are NULL."""
@@ -167,6 +173,8 @@ def _build(workspace: Workspace, corpora: list[Corpus], named: Collection[str]) 
     build.view("scored", scored)
     build.view("selection", _selections(build, workspace, {corpus.name for corpus in corpora}))
     build.view("rejects", _rejects(build, corpora))
+    for name in VIEWS:
+        build.view(name, training_selects(workspace, name, build.listed, text))
     distributed = {}
     for alias, name in zip(stages, unique(stages, FIXED), strict=True):
         build.view(name, [table.select() for table in stages[alias]])

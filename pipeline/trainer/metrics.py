@@ -16,42 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.storage import Store
+from pipeline.training_views import SETS, STEPS
 
 METRICS, EVALUATIONS = "metrics", "evaluations"
-STEPS = pa.schema(
-    [
-        ("step", pa.int64()),
-        ("epoch", pa.int32()),
-        ("tokens", pa.int64()),
-        ("rows", pa.int64()),
-        ("loss", pa.float64()),
-        ("nll", pa.float64()),
-        ("log_z2", pa.float64()),
-        ("grad_norm", pa.float64()),
-        ("lr", pa.float64()),
-        ("scored", pa.int64()),
-        ("padding", pa.int64()),
-        ("seconds", pa.float64()),
-        ("tokens_per_second", pa.float64()),
-        ("probes", pa.map_(pa.string(), pa.float64())),
-    ]
-)
-"""tokens and rows: run so far; loss: what is minimised; nll: plain mean over the scored tokens, nats; scored, padding:
-positions of this step."""
-SETS = pa.schema(
-    [
-        ("step", pa.int64()),
-        ("tokens", pa.int64()),
-        ("set", pa.string()),
-        ("source", pa.string()),
-        ("documents", pa.int64()),
-        ("scored", pa.int64()),
-        ("bytes", pa.int64()),
-        ("nll", pa.float64()),
-        ("bits_per_byte", pa.float64()),
-    ]
-)
-"""source: NULL for all of the set together; nll: nats per scored token."""
 FLUSH_SECONDS = 30
 
 
