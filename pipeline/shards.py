@@ -113,14 +113,22 @@ def batches(store: Store, name: str, columns: list[str]) -> Iterator[pa.Table]:
     """The rows of a document shard in order, about BATCH_BYTES of text at a time."""
     with open_parquet(store, name) as file:
         for group in range(file.num_row_groups):
-            table = file.read_row_group(group, columns=columns, use_threads=False)
-            ends = np.cumsum(_lengths(table.column("text"))) if "text" in columns else np.zeros(table.num_rows)
-            start = 0
-            while start < table.num_rows:
-                before = int(ends[start - 1]) if start else 0
-                stop = int(np.searchsorted(ends, before + BATCH_BYTES)) + 1
-                yield table.slice(start, stop - start)
-                start = stop
+            # Decompressed bit by bit, a row group never lies in memory as a whole, and a batch is one contiguous array.
+            for part in file.iter_batches(_rows_at_once(file, group), [group], columns, use_threads=False):
+                table = pa.Table.from_batches([part])
+                ends = np.cumsum(_lengths(table.column("text"))) if "text" in columns else np.zeros(table.num_rows)
+                start = 0
+                while start < table.num_rows:
+                    before = int(ends[start - 1]) if start else 0
+                    stop = int(np.searchsorted(ends, before + BATCH_BYTES)) + 1
+                    yield table.slice(start, stop - start)
+                    start = stop
+
+
+def _rows_at_once(file: pq.ParquetFile, group: int) -> int:
+    """Rows of a row group that hold half of BATCH_BYTES on average: rarely are they to be cut again."""
+    facts = file.metadata.row_group(group)
+    return max(1, facts.num_rows * (BATCH_BYTES // 2) // max(1, facts.total_byte_size))
 
 
 def read_narrow(store: Store, name: str, columns: list[str] | None = None) -> pa.Table:
