@@ -86,3 +86,21 @@ def load_bytes(data, i, end):
     for j in range(end - 1, i - 1, -1):
         x = x << _BYTE | np.uint64(data[j])
     return x
+
+
+@_instruction
+def equal_before(typing_context, data, i):
+    """uint64 whose bit k is set where data[i - 16 + k] equals data[i]; data points to int32, 16 values before i."""
+
+    def generate(context, builder, signature, args):
+        lanes, number = ir.VectorType(ir.IntType(32), 16), ir.IntType(32)
+        first = builder.gep(args[0], [builder.sub(args[1], ir.Constant(ir.IntType(64), 16))])
+        values = builder.load(builder.bitcast(first, lanes.as_pointer()), align=4)
+        one = builder.load(builder.gep(args[0], [args[1]]))
+        spread = builder.insert_element(ir.Constant(lanes, ir.Undefined), one, ir.Constant(number, 0))
+        zeros = ir.Constant(ir.VectorType(number, 16), [0] * 16)
+        spread = builder.shuffle_vector(spread, ir.Constant(lanes, ir.Undefined), zeros)
+        bits = builder.bitcast(builder.icmp_unsigned("==", values, spread), ir.IntType(16))
+        return builder.zext(bits, ir.IntType(64))
+
+    return types.uint64(data, types.int64), generate
