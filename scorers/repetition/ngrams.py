@@ -32,7 +32,9 @@ def measure_ngrams(words: Words, ids: np.ndarray) -> np.ndarray:
     longest = int(np.diff(words.doc_offsets).max(initial=0))
     out = np.empty(((MAX_N - MIN_N + 1) * len(METRICS), len(words.doc_offsets) - 1), np.float32)
     scratch = np.empty((6, longest + 1), np.int32)
-    _ngrams(words.doc_offsets, words.chars, ids, table_for(longest), np.empty(longest + 1, np.int64), scratch, out)
+    table = table_for(longest)
+    sieve, before = np.empty(4 * len(table), np.uint8), np.empty(longest + 1, np.int64)
+    _ngrams(words.doc_offsets, words.chars, ids, table, sieve, before, scratch, out)
     return out
 
 
@@ -43,9 +45,32 @@ def _slot(key, bits):
     return np.int64(key >> np.uint64(64 - bits))
 
 
+@inlined
+def _maybe_repeated(at, gram, word, n, candidates, sieve, keys):
+    """Drop most candidates whose n-gram occurs once, none that occurs twice; how many are left.
+
+    Each n-gram has one byte of a sieve; a byte met once only tells of an n-gram that is alone. No branch hangs on the
+    text: this is why it pays.
+    """
+    bits = slot_bits(candidates) + 2
+    for slot in range(1 << bits):
+        sieve[slot] = 0
+    for k in range(candidates):
+        i = at[k]
+        slot = _slot(np.uint64(gram[i]) << np.uint64(32) | np.uint64(word[i + n - 1]), bits)
+        keys[k] = slot
+        sieve[slot] = sieve[slot] << 1 | 1
+    left = 0
+    for k in range(candidates):
+        at[left] = at[k]
+        left += sieve[keys[k]] > 1
+    return left
+
+
 @kernel
-def _ngrams(doc_offsets, chars, ids, table, before, scratch, out):
+def _ngrams(doc_offsets, chars, ids, table, sieve_bytes, before, scratch, out):
     generation = np.int64(0)
+    sieve = pointer(sieve_bytes)
     slots, chars_before = pointer(table), pointer(before)  # the characters before each word of the document
     at = pointer(scratch[0])  # where candidates start, in order
     gram = pointer(scratch[1])  # by position, the number of the n-gram there
@@ -69,6 +94,7 @@ def _ngrams(doc_offsets, chars, ids, table, before, scratch, out):
             else:
                 count[number] += 1
         chars_before[size] = total
+        num_words = np.int64(num)
         kept = 0
         if num < size:
             for i in range(size):
@@ -85,10 +111,30 @@ def _ngrams(doc_offsets, chars, ids, table, before, scratch, out):
             for k in range(kept - 1):
                 at[candidates] = at[k]
                 candidates += at[k + 1] == at[k] + 1
-            num = 0
             if candidates < 2:
                 candidates = 0
-            else:
+            distinct = num
+            num = 0
+            if candidates > 1 and distinct * num_words <= 2 * candidates:
+                # Few words: a number for every (n-1)-gram and word there could be, no search and nothing to compare.
+                generation += 1
+                stamp = generation << 32
+                for k in range(candidates):
+                    i = at[k]
+                    slot = np.int64(gram[i]) * num_words + word[i + n - 1]
+                    entry = slots[slot]
+                    if entry < stamp:
+                        number = num
+                        slots[slot] = stamp | num
+                        new[num] = i
+                        count[num] = 1
+                        num += 1
+                    else:
+                        number = np.int32(entry & 0xFFFFFFFF)
+                        count[number] += 1
+                    gram[i] = number
+            elif candidates > 1:
+                candidates = _maybe_repeated(at, gram, word, n, candidates, sieve, parent)
                 generation += 1
                 stamp = generation << 32
                 bits = slot_bits(candidates)
