@@ -45,6 +45,11 @@ def shapes() -> Iterator[tuple[str, str]]:
     yield "loop of 13 words", " ".join(f"w{number % 13}" for number in range(MILLION))
     yield "words of a Fibonacci string", " ".join(_fibonacci(MILLION))
     yield "combining marks alone", "́" * (2 * MILLION)
+    for count in (2, 4, 8):
+        yield f"a million words of {count} letters", " ".join(draw.choices(letters[:count], k=MILLION))
+    han = [chr(0x4E00 + number) for number in range(6000)]
+    weights = [1 / (rank + 1) for rank in range(len(han))]
+    yield "5 MB of Han as frequent as in a language", "".join(draw.choices(han, weights, k=5 * MILLION // 3))
 
 
 def _fibonacci(length: int) -> str:
