@@ -1,4 +1,4 @@
-"""configs/preselect-small.yaml, shortened: real models are trained and measured, and their losses become a selection."""
+"""configs/preselect-small.yaml, shortened: real models are trained and measured; their losses become a selection."""
 
 from __future__ import annotations
 
