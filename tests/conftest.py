@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from pipeline.execute import Compute, Pool
 from pipeline.workspace import Workspace
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# The first example of a kernel compiles it, and neighbours may have the core: no test here is about time.
+hypothesis.settings.register_profile("tamis", deadline=None)
+hypothesis.settings.load_profile("tamis")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,9 @@
 
 A document of n tokens has n - 1 inputs: input j predicts token j + 1, so that a cut costs no token its loss. An epoch
 permutes the documents, cuts those with more inputs than a row holds, packs the chunks into rows by best fit
-(decreasing, a window of chunks at a time: long documents are cut, none is dropped) and permutes the rows. All of it
+(decreasing, a window of chunks at a time: long documents are cut, none is dropped) and permutes the rows. Where that
+leaves too much padding, as with documents of more than half a row, the emptiest rows are taken apart again and their
+chunks cut to fill the gaps of the others. All of it
 follows from lengths, weights, context, seed and epoch alone, so the place of a run in its data is one number: how many
 rows it has seen.
 
@@ -26,6 +28,8 @@ WINDOW = 10_000
 """Chunks that are packed together, at least."""
 WINDOW_ROWS = 256
 """Rows that a window fills, at least: its last rows stay part empty."""
+SPARED = 0.005
+"""Share of padding up to which no chunk is cut to fill a gap."""
 RESAMPLE, DOCUMENTS, ROWS = range(3)
 """The streams of random numbers of an epoch."""
 KEPT = 2
@@ -99,7 +103,7 @@ def plan_epoch(lengths: np.ndarray, weights: np.ndarray | None, context: int, se
     starts = (np.arange(len(owner)) - firsts[owner]) * context
     documents = documents[owner]
     sizes = np.minimum(inputs[documents] - starts, context).astype(np.int32)
-    row_of = _packed(sizes, context)
+    chunk, begin, sizes, row_of = _packed(sizes, context)
     # The rows in a random order, their pieces in the order in which they were placed: the longest first.
     row_count = int(row_of.max(initial=-1)) + 1
     new_name = np.empty(row_count, np.int64)
@@ -107,7 +111,8 @@ def plan_epoch(lengths: np.ndarray, weights: np.ndarray | None, context: int, se
     named = new_name[row_of]
     order = np.lexsort((np.arange(len(sizes)), -sizes, named))
     offsets = np.concatenate([[0], np.cumsum(np.bincount(named, minlength=row_count))]).astype(np.int64)
-    return Plan(documents[order], starts[order].astype(np.int32), sizes[order], offsets, context)
+    documents, starts = documents[chunk], (starts[chunk] + begin).astype(np.int32)
+    return Plan(documents[order], starts[order], sizes[order], offsets, context)
 
 
 def _draws(seed: int, epoch: int, stream: int, count: int) -> np.ndarray:
@@ -121,18 +126,51 @@ def _order(seed: int, epoch: int, stream: int, count: int) -> np.ndarray:
     return np.argsort(_draws(seed, epoch, stream, count), kind="stable")
 
 
-def _packed(sizes: np.ndarray, context: int) -> np.ndarray:
-    """int64 (chunks,): the row of each chunk."""
+def _packed(sizes: np.ndarray, context: int) -> tuple[np.ndarray, ...]:
+    """(chunk, where it begins in the chunk, size, row) of each piece."""
     mean = float(sizes.mean()) if len(sizes) else 1.0
     windows = max(int(len(sizes) // max(WINDOW, WINDOW_ROWS * context / mean)), 1)
-    rows = np.empty(len(sizes), np.int64)
+    parts = []
     count = 0
     for chunks in np.array_split(np.arange(len(sizes)), windows):
         chunks = chunks[np.argsort(-sizes[chunks], kind="stable")]
-        rows[chunks], used = best_fit(sizes[chunks], context)
-        rows[chunks] += count
+        rows, used = best_fit(sizes[chunks], context)
+        piece, begin, size, row, used = _filled(sizes[chunks], rows, used, context)
+        parts.append((chunks[piece], begin, size.astype(np.int32), row + count))
         count += used
-    return rows
+    return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
+
+
+def _filled(sizes: np.ndarray, rows: np.ndarray, used: int, context: int) -> tuple[Any, ...]:
+    """(chunk, begin, size, row) of each piece, and rows used, once chunks of the emptiest rows fill the gaps.
+
+    As many rows are taken apart as the gaps of the others can hold; the longest gaps are filled first, and those below
+    a 128th of a row stay. Nothing is cut where the padding is small already.
+    """
+    free = context - np.bincount(rows, sizes, used).astype(np.int64)
+    nothing = np.zeros(len(sizes), np.int64)
+    if free.sum() <= SPARED * used * context:
+        return np.arange(len(sizes)), nothing, sizes, rows, used
+    usable = np.where(free >= max(context // 128, 1), free, 0)
+    emptiest = np.argsort(-free, kind="stable")
+    holds = usable.sum() - np.cumsum(usable[emptiest])
+    apart = int((np.cumsum(context - free[emptiest]) <= holds).sum())
+    gaps = emptiest[apart:]
+    gaps = gaps[usable[gaps] > 0]
+    loose = np.isin(rows, emptiest[:apart])
+    moved = np.flatnonzero(loose)
+    # Chunks and gaps, each laid end to end: a piece lies between two neighbouring ends of either.
+    chunk_ends, gap_ends = np.cumsum(sizes[moved], dtype=np.int64), np.cumsum(usable[gaps])
+    total = int(chunk_ends[-1]) if len(moved) else 0
+    ends = np.unique(np.concatenate([chunk_ends, gap_ends[gap_ends < total]]))
+    begins = np.concatenate([np.zeros(1, np.int64), ends])[:-1]
+    of_chunk = np.searchsorted(chunk_ends, begins, side="right")
+    kept = np.flatnonzero(~loose)
+    piece = np.concatenate([kept, moved[of_chunk]])
+    begin = np.concatenate([nothing[kept], begins - (chunk_ends - sizes[moved])[of_chunk]])
+    row = np.concatenate([rows[kept], gaps[np.searchsorted(gap_ends, begins, side="right")]])
+    _, row = np.unique(row, return_inverse=True)
+    return piece, begin, np.concatenate([sizes[kept], ends - begins]), row, used - apart
 
 
 @kernel

@@ -94,6 +94,20 @@ def test_less_than_a_hundredth_is_padding_for_lengths_as_texts_have_them(
     assert plan_epoch(lengths, None, context, seed, 0).padding < 0.01
 
 
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**32), st.integers(0, 700), st.sampled_from([512, 1024, 2048]))
+def test_less_than_a_hundredth_is_padding_where_two_documents_do_not_fit_in_a_row(
+    seed: int, shortest: int, context: int
+) -> None:
+    draw = np.random.default_rng(seed)
+    lengths = draw.integers(min(shortest, context - 10) + 2, context + 2, 8000)
+    plan = plan_epoch(lengths, None, context, seed, 0)
+    assert plan.padding < 0.01
+    assert len(plan.documents) < 2.1 * len(lengths)
+    inputs = np.bincount(plan.documents, plan.lengths, len(lengths)).astype(np.int64)
+    assert np.array_equal(inputs, lengths - 1)
+
+
 @given(LENGTHS, st.integers(1, 40), st.integers(0, 9), st.data())
 def test_rows_go_on_through_the_epochs(lengths: np.ndarray, context: int, seed: int, data: st.DataObject) -> None:
     if not (lengths > 1).any():
