@@ -53,8 +53,8 @@ bench: $(STAMP)  ## Tamis beside its peers on the same documents; see benchmarks
 	$(BIN)/python -m benchmarks.run
 	$(BIN)/python -m benchmarks.report
 
-bench-lm: $(STAMP_LM)  ## the panel's losses beside a bare transformers loop, in .venv-lm; needs bench-data
-	$(VENV_LM)/bin/python -m benchmarks.run losses
+bench-lm: $(STAMP_LM)  ## losses and training beside bare loops, in .venv-lm; needs bench-data
+	$(VENV_LM)/bin/python -m benchmarks.run losses training
 	$(VENV_LM)/bin/python -m benchmarks.report
 
 bench-data: $(STAMP)  ## the documents of the benchmark: Debian's manuals, downloaded

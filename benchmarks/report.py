@@ -85,6 +85,8 @@ BODIES = {
     "linear": _rates,
     "demo": _rates,
     "losses": _rates,
+    "loader": _rates,
+    "training": _rates,
 }
 
 

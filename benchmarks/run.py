@@ -61,6 +61,18 @@ def _losses(options: argparse.Namespace) -> dict[str, Any]:
     return losses.measure(options.mb >= FULL_MB, options.repeats)
 
 
+def _loader(options: argparse.Namespace) -> dict[str, Any]:
+    from benchmarks import loader
+
+    return loader.measure(options.mb, options.repeats)
+
+
+def _training(options: argparse.Namespace) -> dict[str, Any]:
+    from benchmarks import training
+
+    return training.measure(options.mb, options.repeats)
+
+
 def _demo(options: argparse.Namespace) -> dict[str, Any]:
     from benchmarks import demo
 
@@ -75,9 +87,11 @@ COMPARISONS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "plan": _plan,
     "linear": _linear,
     "demo": _demo,
+    "loader": _loader,
     "losses": _losses,
+    "training": _training,
 }
-NEEDS_TORCH = ("losses",)
+NEEDS_TORCH = ("losses", "training")
 """What runs in the environment with torch alone, when it is named: `make bench-lm`."""
 
 
