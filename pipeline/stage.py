@@ -65,7 +65,8 @@ class Stage:
         made = {
             "tamis": version(),
             "python": sys.version.split()[0],
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            # The newest of a name is what commands take: two may be begun within a second.
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
             "user": getpass.getuser() if os.environ.get("USER") or os.environ.get("LOGNAME") else "",
             "host": socket.gethostname(),
         }
