@@ -7,6 +7,7 @@
     rejects          what ingest turned away, and why
     shard_runs       the ledger: one row per shard and attempt
     training, training_sets        curves of the training runs (pipeline.training_views)
+    preselect_sample, preselect_losses, preselect_strengths   (pipeline.preselect_views)
     score_stats, score_histogram   distributions of every score (pipeline.distributions)
 
     with opened(Workspace("workspace")) as connection:
@@ -25,14 +26,17 @@ from dataclasses import dataclass, field
 import duckdb
 import pyarrow as pa
 
-from pipeline import ledger, sandbox
+from pipeline import ledger, preselect_views, sandbox, training_views
 from pipeline.catalog import HIDDEN, document_schema, shown_stages
 from pipeline.distributions import TOKENS, distribution_views, quoted, text
 from pipeline.shards import open_parquet
-from pipeline.training_views import VIEWS, training_selects
 from pipeline.workspace import Corpus, Workspace
 
-FIXED = ("documents", "scored", "selection", "rejects", "shard_runs", "score_stats", "score_histogram", *VIEWS)
+FIXED = (
+    *("documents", "scored", "selection", "rejects", "shard_runs", "score_stats", "score_histogram"),
+    *training_views.VIEWS,
+    *preselect_views.VIEWS,
+)
 """Views of every workspace; an alias of such a name goes by `<alias>_1`, as a second column of one name does."""
 PLACE = ("id", "corpus", "shard")
 SINGLE = (*PLACE, "source", TOKENS)
@@ -173,8 +177,10 @@ def _build(workspace: Workspace, corpora: list[Corpus], named: Collection[str]) 
     build.view("scored", scored)
     build.view("selection", _selections(build, workspace, {corpus.name for corpus in corpora}))
     build.view("rejects", _rejects(build, corpora))
-    for name in VIEWS:
-        build.view(name, training_selects(workspace, name, build.listed, text))
+    for name in training_views.VIEWS:
+        build.view(name, training_views.training_selects(workspace, name, build.listed, text))
+    for name in preselect_views.VIEWS:
+        build.view(name, preselect_views.preselect_selects(corpora, name, build.listed, text))
     distributed = {}
     for alias, name in zip(stages, unique(stages, FIXED), strict=True):
         build.view(name, [table.select() for table in stages[alias]])
