@@ -101,7 +101,8 @@ class StrengthSettings(BaseModel):
     """those of the panel to use; empty: all"""
     ties: Literal["paper", "half"] = "paper"
     combine: Literal["mean", "zscore", "rank"] = "mean"
-    pooling: Literal["product", "mean"] = "product"
+    pooling: Literal["mean", "product"] = "mean"
+    """of `noise`: the mean of the pairs' probabilities, or their geometric mean, for benchmarks of exact order"""
     kappa: Annotated[float, Field(ge=0)] | None = None
     """tokens that a domain's mean is worth: adds a column `<estimator>_shrunk` for each; None: none"""
     permutations: Annotated[int, Field(ge=1)] = 720

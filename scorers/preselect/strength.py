@@ -7,9 +7,10 @@
                the sign-cdf estimator of perplexity correlations (Thrush, Potts and Hashimoto 2025).
 ``noise``      preselect with every 0 or 1 replaced by the probability, given the spread of the token losses, that the
                better model's loss is the lower one: Phi(difference / standard error). What cannot be told is worth
-               one half. The pairs are pooled by the geometric mean: one clear contradiction weighs more than many
-               differences that could be chance. With their plain mean (pooling="mean") the estimator is no better
-               than Eq. 1 on documents of mixed lengths; docs/experiments/preselect-recovery.md has the numbers.
+               one half. The pairs are pooled by their mean, which stays close to Eq. 1, or by the geometric mean
+               (pooling="product"): one clear contradiction then weighs more than many differences that could be
+               chance. That finds more where the order of the benchmark is nearly exact, but not on models that were
+               really trained, where it found less; docs/experiments/preselect-recovery.md has the numbers.
 
     found = strength(losses, np.array([75.4, 76.3, 77.3, 79.5, 80.5, 81.2]))
     positives = found.value == 1
@@ -31,7 +32,7 @@ from scorers.preselect.pairs import PairStatistics, steadied
 Estimator = Literal["preselect", "spearman", "margin", "noise"]
 Ties = Literal["paper", "half"]
 Combine = Literal["mean", "zscore", "rank"]
-Pooling = Literal["product", "mean"]
+Pooling = Literal["mean", "product"]
 
 PRIOR_TOKENS = 8.0
 _LEAST = 1e-6  # of a probability: what one pair can take away is bounded, whatever its token losses claim
@@ -64,7 +65,7 @@ def strength(
     ties: Ties = "paper",
     combine: Combine = "mean",
     pairs: PairStatistics | None = None,
-    pooling: Pooling = "product",
+    pooling: Pooling = "mean",
     prior_tokens: float = PRIOR_TOKENS,
 ) -> Strength:
     """Predictive strength of every document.
@@ -76,7 +77,7 @@ def strength(
     combine: several benchmarks. "mean": the mean of the strengths on each (for the product of ``noise``, of their
         logarithms); "zscore", "rank": the strength on the mean of their z-scores or average ranks over the models.
     pairs: of ``noise`` only: the statistics of the token losses (pairs.pair_statistics).
-    pooling: of ``noise`` only: "product", the geometric mean of the pairs' probabilities, or "mean".
+    pooling: of ``noise`` only: "mean" of the pairs' probabilities, or "product", their geometric mean.
     prior_tokens: of ``noise`` only: see pairs.steadied; 0 trusts each document's own standard error alone.
     ValueError for arrays that do not fit and for a benchmark that gives all models the same score.
     """
@@ -98,7 +99,7 @@ def strength(
         if pairs.difference.shape != (len(losses), len(up)):
             raise ValueError(f"pairs have shape {pairs.difference.shape}; expected {(len(losses), len(up))}")
         if pooling not in get_args(Pooling):
-            raise ValueError(f"pooling is {pooling!r}; expected product or mean")
+            raise ValueError(f"pooling is {pooling!r}; expected mean or product")
         steady = steadied(pairs, prior_tokens)
         product = pooling == "product"
         _probable(losses, np.ascontiguousarray(steady.difference), steady.error, up, down, product, numerator)

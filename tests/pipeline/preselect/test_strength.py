@@ -13,7 +13,7 @@ from pipeline.preselect.matrix import read_losses
 from pipeline.preselect.report import shown
 from pipeline.preselect.sample import Sample, make_sample
 from pipeline.preselect.settings import LabelSettings, SampleSettings, StrengthSettings
-from pipeline.preselect.strength import REPORT, make_strength, read_strength
+from pipeline.preselect.strength import REPORT, make_strength, read_strength, value
 from pipeline.preselect.train import LABELS, labelled, make_classifier
 from pipeline.preselect.weights import domain_weights
 from pipeline.shards import read_narrow
@@ -68,6 +68,16 @@ def test_mixed_tokenizers_are_refused_or_compared_over_common_characters(sample:
     assert found.pairs is not None
     means = (found.losses[:, 0] - found.losses[:, 2]) / found.tokens  # pair (0, 2) is the second
     np.testing.assert_allclose(found.pairs.difference[:, 1], means, atol=1e-4)
+
+
+def test_noise_pools_its_pairs_by_the_mean_unless_told_otherwise(sample: Sample) -> None:
+    found = read_losses(sample, [stage.folder for stage in write_losses(sample).values()], align=False)
+    quiz = np.array([[model.scores["quiz"] for model in panel().models]])
+    mean, product = (
+        value(found, quiz, FAST.model_copy(update={"pooling": pooling}), "noise") for pooling in ("mean", "product")
+    )
+    np.testing.assert_array_equal(value(found, quiz, FAST, "noise"), mean)
+    assert (product < mean).all()  # as geometric means are, unless all pairs say the same
 
 
 def test_domains_are_on_one_side_and_labels_obey_the_caps(sample: Sample) -> None:

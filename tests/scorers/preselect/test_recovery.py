@@ -32,7 +32,7 @@ def test_next_to_no_noise_leaves_nothing_to_miss_for_any_estimator():
 
 
 @pytest.mark.parametrize(("band", "margin"), [("short", 0.015), ("medium", 0.025)])
-def test_the_noise_aware_form_finds_more_than_the_paper_s(band, margin):
+def test_pooled_by_the_product_the_noise_aware_form_finds_more_than_the_paper_s(band, margin):
     results = over_seeds(range(100, 110), 600, BANDS[band])
     gain, width = gains(results)
     assert gain[NOISE] > margin
