@@ -7,7 +7,7 @@ VENV_LM := .venv-lm
 STAMP_LM := $(VENV_LM)/.tamis-installed
 
 # Targets without files of their name.
-.PHONY: readme help demo test test-long test-lm lint bench bench-lm bench-data bench-model bench-peers clean
+.PHONY: readme help demo test test-long test-lm lint bench bench-lm bench-data bench-model bench-peers experiments-preselect clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -68,6 +68,11 @@ bench-peers: $(STAMP)  ## environments of the systems that Tamis is compared wit
 
 readme: $(STAMP)  ## fill README.md with what the demo and the SQL cookbook print
 	$(BIN)/python docs/fill_readme.py
+
+experiments-preselect: $(STAMP_LM)  ## the tables of docs/experiments/preselect-recovery.md (trains 30 tiny models, 20 minutes)
+	$(VENV_LM)/bin/python -m experiments.preselect_recovery
+	$(VENV_LM)/bin/python -m experiments.preselect_classifier
+	$(VENV_LM)/bin/python -m experiments.preselect_panels
 
 clean:  ## remove the environment and what the demo made
 	rm -rf $(VENV) $(VENV_LM) demo-workspace
