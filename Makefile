@@ -7,7 +7,7 @@ VENV_LM := .venv-lm
 STAMP_LM := $(VENV_LM)/.tamis-installed
 
 # Targets without files of their name.
-.PHONY: readme help demo test test-long test-lm lint bench bench-lm bench-data bench-model bench-peers experiments-preselect clean
+.PHONY: readme help demo test test-long test-lm lint bench bench-lm bench-data bench-model bench-peers experiments experiments-preselect experiments-selections experiments-repeated clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -68,6 +68,15 @@ bench-peers: $(STAMP)  ## environments of the systems that Tamis is compared wit
 
 readme: $(STAMP)  ## fill README.md with what the demo and the SQL cookbook print
 	$(BIN)/python docs/fill_readme.py
+
+experiments: $(STAMP_LM) bench-data  ## all of docs/experiments at full size, two at a time (under three hours on two cores)
+	$(MAKE) -j 2 experiments-selections experiments-repeated experiments-preselect
+
+experiments-selections: $(STAMP_LM)
+	OMP_NUM_THREADS=1 $(VENV_LM)/bin/python -m experiments.selections
+
+experiments-repeated: $(STAMP_LM)
+	OMP_NUM_THREADS=1 $(VENV_LM)/bin/python -m experiments.repeated_data
 
 experiments-preselect: $(STAMP_LM)  ## the tables of docs/experiments/preselect-recovery.md (trains 30 tiny models, 20 minutes)
 	$(VENV_LM)/bin/python -m experiments.preselect_recovery

@@ -1,6 +1,6 @@
 """Does a selection train a better small model than a random one of the same size?
 
-    python -m experiments.selections                                # 5 seeds of 3 million tokens: about two hours
+    python -m experiments.selections                                # 5 seeds of 2.5 million tokens: about two hours
     python -m experiments.selections --tokens 8e5 --seeds 3
 
 Needs the extra `lm` and `make bench-data`. The corpus is manuals in some twenty languages (experiments/trainings.py),
@@ -161,7 +161,7 @@ def by_source(results: list[dict[str, Any]], baseline: str) -> str:
 
 def main() -> None:
     """See the module."""
-    parser = arguments("Selections of equal budget, trained and compared.", tokens=3e6, seeds=5)
+    parser = arguments("Selections of equal budget, trained and compared.", tokens=2.5e6, seeds=5)
     parser.add_argument("--pool", type=int, default=500, help="documents that the panel reads")
     parser.add_argument("--panel-steps", type=int, default=100)
     given = parser.parse_args()
@@ -188,7 +188,7 @@ def main() -> None:
     table = workspace.store.read_bytes(f"{made}/table.md").decode()
     results = pq.read_table(workspace.store.open(f"{made}/results.parquet")).to_pylist()
     parts = [head(size), speed(workspace), table, by_source(results, "random"), composition(workspace)]
-    text = "\n\n".join(part.strip() for part in parts) + "\n"
+    text = "\n\n".join(part.strip("\n") for part in parts) + "\n"
     print(text)
     if given.fill:
         fill(DOCUMENT, text)

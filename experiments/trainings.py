@@ -146,4 +146,4 @@ def fill(document: Path, text: str) -> None:
     page = document.read_text(encoding="utf-8")
     pattern = re.compile(r"(<!-- run -->\n).*?(\n<!-- /run -->)", re.DOTALL)
     assert pattern.search(page), document
-    document.write_text(pattern.sub(lambda m: m[1] + text.strip() + m[2], page), encoding="utf-8")
+    document.write_text(pattern.sub(lambda m: m[1] + text.strip("\n") + m[2], page), encoding="utf-8")
