@@ -197,6 +197,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, nargs="+", default=list(REPEATS))
     given = parser.parse_args()
     tokens, repeats, size = int(given.tokens), sorted(given.repeats), Size(given.width, given.layers)
+    begun = head(size)
     out = (given.out or RUNS / f"repeated-{tokens}").absolute()
     out.mkdir(parents=True, exist_ok=True)
     workspace = Workspace(str(out / "workspace"))
@@ -204,9 +205,7 @@ def main() -> None:
     found = [train_seed(workspace, size, tokens, repeats, seed) for seed in range(given.seeds)]
     draw(PLOT if given.fill else out / "repeated-data.svg", found, really, size, repeats)
     text = (
-        "\n\n".join(
-            [head(size), speed(workspace), prediction(size, tokens), table(found, really, size, tokens, repeats)]
-        )
+        "\n\n".join([begun, speed(workspace), prediction(size, tokens), table(found, really, size, tokens, repeats)])
         + "\n"
     )
     print(text)

@@ -31,6 +31,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from experiments.preselect_text import labelled_chunks
+from experiments.selections_report import ARMS, by_source, composition, panel
 from experiments.trainings import (
     BYTES_PER_TOKEN,
     ONE,
@@ -46,9 +47,7 @@ from experiments.trainings import (
     run_config,
     speed,
 )
-from pipeline.sql import query
 from pipeline.trainer.compare import CompareSettings, compare, comparison
-from pipeline.trainer.compare_report import shown
 from pipeline.workspace import Workspace
 
 SHARE = 0.1
@@ -57,7 +56,6 @@ SPARE = 1.02
 """A selection's tokens by those of a run: nothing is read twice."""
 TAUGHT = 340
 """Chunks of each label that panel, benchmark and classifier know: as many as configs/preselect-small takes."""
-ARMS = ("preselect", "labelled", "repetition", "random")
 CLASSIFIER = {"dim": 16, "bucket": 100_000, "lr": 0.5, "epoch": 25}
 HELD_OUT = 250_000
 """Bytes that are held out, about."""
@@ -122,43 +120,6 @@ def make_panel(out: Path, steps: int) -> None:
         subprocess.run(command, check=True, stdout=sys.stderr)
 
 
-def composition(workspace: Workspace) -> str:
-    """What each selection is made of."""
-    table = query(
-        workspace,
-        """SELECT selection, source, sum(tokens) AS tokens, count(*) AS documents
-           FROM selection JOIN scored USING (corpus, id) WHERE kept GROUP BY ALL
-           UNION ALL
-           SELECT 'corpus', source, sum(tokens), count(*) FROM scored WHERE corpus = 'manuals' GROUP BY ALL""",
-    ).to_pylist()
-    columns = ("corpus", *ARMS)
-    whole = {name: sum(row["tokens"] for row in table if row["selection"] == name) for name in columns}
-    lines = ["| source, % of tokens | " + " | ".join(columns) + " |", "| --- " * (len(columns) + 1) + "|"]
-    for source in sorted({row["source"] for row in table}):
-        part = {row["selection"]: row["tokens"] for row in table if row["source"] == source}
-        cells = " | ".join(f"{100 * part.get(name, 0) / whole[name]:.1f}" for name in columns)
-        lines.append(f"| {source} | {cells} |")
-    lines.append("| tokens in all | " + " | ".join(f"{whole[name]:,}" for name in columns) + " |")
-    documents = {name: sum(row["documents"] for row in table if row["selection"] == name) for name in columns}
-    lines.append("| documents | " + " | ".join(f"{documents[name]:,}" for name in columns) + " |")
-    return "\n".join(lines)
-
-
-def by_source(results: list[dict[str, Any]], baseline: str) -> str:
-    """Bits per byte of the held-out split per source: the baseline, and the differences from it within seeds."""
-    mine = [row for row in results if row["metric"] == "bits_per_byte" and row["set"] == "held_out" and row["source"]]
-    values = {(row["source"], row["selection"], row["seed"]): row["value"] for row in mine}
-    others = [name for name in ARMS if name != baseline]
-    lines = [f"| held-out source | {baseline} | " + " | ".join(f"{name} less {baseline}" for name in others) + " |"]
-    lines.append("| --- " * (len(others) + 2) + "|")
-    seeds = sorted({seed for _, _, seed in values})
-    for source in sorted({source for source, _, _ in values}):
-        own = [values[source, baseline, seed] for seed in seeds]
-        apart = [shown([values[source, n, s] - values[source, baseline, s] for s in seeds], sign=True) for n in others]
-        lines.append(f"| {source} | {shown(own)} | " + " | ".join(apart) + " |")
-    return "\n".join(lines)
-
-
 def main() -> None:
     """See the module."""
     parser = arguments("Selections of equal budget, trained and compared.", tokens=2.5e6, seeds=5)
@@ -166,6 +127,7 @@ def main() -> None:
     parser.add_argument("--panel-steps", type=int, default=100)
     given = parser.parse_args()
     tokens, size = int(given.tokens), Size(given.width, given.layers)
+    begun = head(size)
     out = (given.out or RUNS / f"selections-{tokens}").absolute()
     out.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -187,7 +149,7 @@ def main() -> None:
     made = compare(workspace, comparison(settings, out / "workspace", "selections"), ONE)
     table = workspace.store.read_bytes(f"{made}/table.md").decode()
     results = pq.read_table(workspace.store.open(f"{made}/results.parquet")).to_pylist()
-    parts = [head(size), speed(workspace), table, by_source(results, "random"), composition(workspace)]
+    parts = [begun, speed(workspace), table, by_source(results, "random"), panel(workspace), composition(workspace)]
     text = "\n\n".join(part.strip("\n") for part in parts) + "\n"
     print(text)
     if given.fill:
