@@ -33,7 +33,8 @@ def version() -> str:
 class Stage:
     """One step of a run.
 
-    kind: ingest, train, score, select or export. name: the corpus, alias, selection or export as the user calls it.
+    kind: ingest, train (a classifier), score, select, export, pack, run (a training), ...
+    name: the corpus, alias, selection, export or run as the user calls it.
     parent: the folder under which outputs of this kind lie, relative to the workspace.
     """
 

@@ -68,7 +68,7 @@ def status(workspace: Workspace) -> Status:
             totals[name] = len(workspace.corpus(name).shards)
         except UserError:  # not cut into shards yet
             totals[name] = None
-    folders = dict.fromkeys([f for f, r in records.items() if r["kind"] in ("ingest", "score")])
+    folders = dict.fromkeys([f for f, r in records.items() if r["kind"] in ("ingest", "score", "run")])
     folders |= dict.fromkeys(folder for folder in ledger_folders(workspace) if _stage_folder(folder, records))
     samples = {r["hash"]: r["info"].get("num_shards") for r in records.values() if r["kind"] == "sample"}
     stages = []
@@ -78,12 +78,15 @@ def status(workspace: Workspace) -> Status:
         total = totals.get(corpus) if corpus and record["kind"] in ("ingest", "score", "select") else None
         if record["kind"] in ("sample", "pack"):
             total = record["info"].get("num_shards")
+        elif record["kind"] == "run":
+            total = 1
         elif record["kind"] in ("losses", "strength"):
             total = samples.get(record["fields"]["sample"])
         if record["fields"].get("limit") and total is not None and record["kind"] == "score":
             total = min(total, record["fields"]["limit"])
         stages.append(_status(workspace, folder, record, corpus, total))
-    order = ["ingest", "sample", "losses", "strength", "preselect-train", "train", "score", "select", "export", "pack"]
+    order = ["ingest", "sample", "losses", "strength", "preselect-train", "train", "score", "select", "export"]
+    order += ["pack", "run"]
     places = {kind: i for i, kind in enumerate(order)}
     stages.sort(key=lambda s: (places.get(s.kind, len(order)), s.corpus or "", s.name, s.folder))
     return Status(workspace.url, _holder(workspace), stages)
@@ -92,7 +95,7 @@ def status(workspace: Workspace) -> Status:
 def _records(workspace: Workspace) -> dict[str, dict[str, Any]]:
     """{folder: stage.json} of all stages."""
     found: dict[str, dict[str, Any]] = {}
-    for parent in ("corpora", "samples", "models", "selections", "exports", "packs"):
+    for parent in ("corpora", "samples", "models", "selections", "exports", "packs", "runs"):
         found |= workspace.stages(parent)
     for parent in ("scores", "losses", "strengths"):
         for corpus in workspace.store.folders(parent):

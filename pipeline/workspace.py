@@ -6,6 +6,8 @@ models/<name>-<hash8>/
 selections/<name>-<hash8>/<corpus>/
 exports/<name>-<hash8>/
 packs/<name>-<hash8>/      documents as token ids, for the trainer
+runs/<name>-<hash8>/       checkpoints/, metrics/, evaluations/ of one training
+comparisons/<name>-<hash8>/
 ledger/<one of the folders above>/
 lock.json                  while a run holds the workspace
 """

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.extras import needed
 from pipeline.storage import Store
 from pipeline.training_views import SETS, STEPS
 
@@ -33,6 +34,7 @@ class Metrics:
         self._bar: Any = None
         self._writer: Any = None
         if tensorboard is not None:
+            needed("tensorboard: true", "lm", "tensorboard")
             from torch.utils.tensorboard import SummaryWriter
 
             self._writer = SummaryWriter(tensorboard)

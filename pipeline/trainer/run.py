@@ -104,7 +104,7 @@ def run_stage(settings: TrainSettings, packs: Mapping[str, Packed], device: str)
     chosen = settings.model_dump(mode="json", exclude=UNHASHED | {"data", "evaluation", "model", "device", "methods"})
     chosen["weight_as"] = settings.data.weight_as
     return Stage(
-        kind="train",
+        kind="run",
         name=settings.name,
         parent=RUNS,
         fields={

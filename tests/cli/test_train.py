@@ -83,6 +83,8 @@ def test_a_trained_model_opens_in_transformers_and_its_curves_in_sql(place: Path
     sets = "SELECT \"set\", source IS NULL, bits_per_byte > 0 FROM training_sets WHERE run = 'tiny'"
     found = tamis("sql", sets, "--format", "csv", cwd=place)
     assert found.stdout.splitlines()[1:] == ['"held_out",true,true'], found.stderr
+    lines = tamis("status", cwd=place).stdout.splitlines()
+    assert any(line.startswith("run") and "1/1" in line for line in lines)
 
 
 def test_a_killed_run_goes_on_from_its_last_checkpoint_to_the_same_bytes(place: Path) -> None:
