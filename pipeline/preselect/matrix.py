@@ -117,8 +117,11 @@ def _list(table: pa.Table, name: str) -> pa.ListArray:
 
 def _rows(table: pa.Table, name: str, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Flat values and offsets of some rows of a list column."""
-    taken = _list(table, name).take(pa.array(kept))
-    return taken.values.to_numpy(), taken.offsets.to_numpy().astype(np.int64)
+    taken = _list(table, name)
+    if len(kept) < len(taken):
+        taken = taken.take(pa.array(kept))
+    offsets = taken.offsets.to_numpy().astype(np.int64)
+    return taken.flatten().to_numpy(), offsets - offsets[0]
 
 
 def _one_tokenizer(tables: list[pa.Table], kept: np.ndarray, tokens: np.ndarray) -> bool:

@@ -18,7 +18,7 @@ from pipeline.preselect.matrix import REASONS, PanelLosses
 from pipeline.preselect.settings import StrengthSettings
 from scorers.preselect.diagnostics import agreement, by_source, histogram, permuted_orders, relations
 from scorers.preselect.pairs import PairStatistics
-from scorers.preselect.strength import Strength
+from scorers.preselect.strength import Strength, average_ranks
 
 TOP_DOMAINS = 30
 
@@ -33,6 +33,9 @@ def report(
     values = {name: table.column(name).to_numpy() for name in table.column_names if _is_strength(name, settings)}
     per: dict[str, Any] = {}
     few = _some(found, settings.report_rows)
+    # All but `noise` see nothing but the order of a document's losses, and there are few orders.
+    orders, order_of = np.unique(_ranked(few.losses), axis=0, return_inverse=True)
+    distinct = replace(few, losses=orders, pairs=None)
     for name, own in values.items():
         levels = None
         if name == "preselect" and len(scores) == 1:
@@ -49,8 +52,9 @@ def report(
         }
         if name in settings.estimators:
             threshold = 1.0 if name == "preselect" else float(np.quantile(defined, 0.8)) if len(defined) else 1.0
+            rows, of = (few, slice(None)) if name == "noise" else (distinct, order_of)
             dealt = permuted_orders(
-                lambda order, which=name: value(few, np.atleast_2d(order), settings, which),  # type: ignore[misc]
+                lambda order, which=name, rows=rows, of=of: value(rows, np.atleast_2d(order), settings, which)[of],  # type: ignore[misc]
                 benchmark if len(benchmark) > 1 else benchmark[0],
                 threshold=threshold,
                 most=settings.permutations if name != "noise" else min(settings.permutations, 120),
@@ -83,6 +87,11 @@ def report(
 
 def _is_strength(name: str, settings: StrengthSettings) -> bool:
     return name.removesuffix("_shrunk") in settings.estimators
+
+
+def _ranked(losses: np.ndarray) -> np.ndarray:
+    """The ranks of each document's losses, NaN where it was rejected."""
+    return np.where(np.isnan(losses), np.nan, average_ranks(losses))
 
 
 def _bits(found: PanelLosses, models: list[str]) -> dict[str, float]:
