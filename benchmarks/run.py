@@ -73,6 +73,12 @@ def _training(options: argparse.Namespace) -> dict[str, Any]:
     return training.measure(options.mb, options.repeats)
 
 
+def _strength(options: argparse.Namespace) -> dict[str, Any]:
+    from benchmarks import strength
+
+    return strength.measure(options.mb >= FULL_MB, options.repeats)
+
+
 def _demo(options: argparse.Namespace) -> dict[str, Any]:
     from benchmarks import demo
 
@@ -86,6 +92,7 @@ COMPARISONS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "pass": _pass,
     "plan": _plan,
     "linear": _linear,
+    "strength": _strength,
     "demo": _demo,
     "loader": _loader,
     "losses": _losses,
