@@ -12,6 +12,9 @@ from pipeline.execute import Compute, Pool
 from pipeline.workspace import Workspace
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Before torch is loaded, here and in workers: some virtual machines name AMX but do not have it, and torch's bfloat16
+# then dies of an illegal instruction.
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
 
 # The first example of a kernel compiles it, and neighbours may have the core: no test here is about time.
 hypothesis.settings.register_profile("tamis", deadline=None)

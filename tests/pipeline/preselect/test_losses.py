@@ -20,6 +20,7 @@ from pipeline.preselect.panel import read_panel  # noqa: E402
 from pipeline.preselect.sample import Sample, make_sample  # noqa: E402
 from pipeline.preselect.settings import PanelSettings, SampleSettings  # noqa: E402
 from pipeline.shards import read_narrow  # noqa: E402
+from pipeline.stage import saved  # noqa: E402
 from pipeline.workspace import Workspace  # noqa: E402
 from tests.pipeline.preselect.helpers import web  # noqa: E402
 
@@ -102,6 +103,25 @@ def test_losses_are_those_of_a_plain_loop_and_a_rerun_gives_the_same_bytes(
     assert rows[sample.shards[0]].attempt == 2  # only what was gone was made again
     assert {row.attempt for shard, row in rows.items() if shard != sample.shards[0]} <= {1}
     assert {row.attempt for row in sample.workspace.rows(stages["a"].folder).values()} == {1}
+
+
+def test_bfloat16_gives_losses_near_those_of_float32_and_is_in_the_record(
+    sample: Sample, folder: Path, pool: Pool
+) -> None:
+    exact, rounded = (make_losses(sample, _panel(folder, dtype=dtype), pool) for dtype in ("float32", "bfloat16"))
+    store = sample.workspace.store
+    for name, stage in rounded.items():
+        for record, dtype in ((saved(store, exact[name].folder), "float32"), (saved(store, stage.folder), "bfloat16")):
+            assert record is not None
+            assert record["fields"]["engine"]["dtype"] == dtype
+        for shard in sample.shards:
+            one, other = (read_narrow(store, f"{s.folder}/{shard}.parquet") for s in (exact[name], stage))
+            for column in ("id", "tokens", "begin", "finish", "bytes", "widths"):
+                assert one.column(column).equals(other.column(column))
+            tokens = one.column("tokens").to_numpy()
+            means = [table.column("loss").to_numpy() / tokens for table in (one, other)]
+            np.testing.assert_allclose(means[1], means[0], atol=0.05)
+            assert (means[1] != means[0]).any()  # else it was float32
 
 
 def test_another_tokenizer_is_refused_before_any_model_runs_or_aligned(
