@@ -137,9 +137,8 @@ def open_model(
             f"{folder}: {len(missing)} weights are missing, {missing[0]} first; expected a causal LM's folder"
         )
     network.requires_grad_(False).eval().to(device)
-    _resident = folder
     rows = network.get_input_embeddings().weight.shape[0]
-    return LanguageModel(
+    model = LanguageModel(
         folder=folder,
         network=network,
         tokenizer=plain_tokenizer(tokenizer.backend_tokenizer),
@@ -149,6 +148,8 @@ def open_model(
         split_head=_head_splits(network, rows),
         engine=engine_record(dtype, device, attention),
     )
+    _resident = folder  # last: a model that did not fit in memory is not open
+    return model
 
 
 def _check_settings(dtype: str, device: str, attention: str) -> None:
