@@ -113,6 +113,8 @@ def make_losses(sample: Sample, panel: PanelSettings, pool: Pool) -> dict[str, S
         todo = pending(workspace, stage.folder, sample.shards)
         if not todo:
             continue
+        if _on_gpu(panel):
+            _check_gpu(pool)
         store.sweep(stage.folder)
         if saved(store, stage.folder) is None:
             stage.save(store)
@@ -130,6 +132,16 @@ def make_losses(sample: Sample, panel: PanelSettings, pool: Pool) -> dict[str, S
 
 def _on_gpu(panel: PanelSettings) -> bool:
     return panel.device.startswith("cuda")
+
+
+def _check_gpu(pool: Pool) -> None:
+    """Raises UserError where no worker offers a GPU: Dask would wait for one without a word."""
+    workers = pool.client.scheduler_info(n_workers=-1)["workers"].values()
+    if not any(worker["resources"].get("GPU") for worker in workers):
+        raise UserError(
+            "device 'cuda': no worker offers the resource GPU; start those of a cluster with `dask worker --resources "
+            "GPU=1`, each with a CUDA_VISIBLE_DEVICES of its own"
+        )
 
 
 def _threads(panel: PanelSettings) -> int | None:

@@ -154,6 +154,12 @@ def test_the_hash_knows_model_dtype_and_threads_but_not_the_place(sample: Sample
     assert first["a"] != first["b"]
 
 
+def test_a_panel_for_gpus_is_refused_where_no_worker_offers_one(sample: Sample, folder: Path, pool: Pool) -> None:
+    with pytest.raises(UserError, match="resource GPU"):
+        make_losses(sample, _panel(folder, device="cuda"), pool)
+    assert sample.workspace.store.folders("losses") == []
+
+
 def test_a_model_that_breaks_leaves_the_others_losses(sample: Sample, folder: Path, pool: Pool, tmp_path: Path) -> None:
     import shutil
 
