@@ -32,8 +32,9 @@ from scorers.fasttext.vocabulary import (
 )
 from scorers.jit import kernel
 
-FEW = 512  # words: fewer cannot reach the sum of squared frequencies from which classifier.py repeats the float32 sums
-LONG = 1024  # documents above LONG bytes have their repeats counted
+FEW = 60  # words: fewer cannot repeat so much that classifier.py repeats the float32 sums
+MANY = 512  # words: of more, repeats are counted without looking first whether there are many
+LONG = 2 * FEW  # documents above LONG bytes have their repeats counted
 EOS_HASH = np.uint32(3617362777)
 _0, _1, _2, _3 = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(3)
 _31, _32 = np.uint64(31), np.uint64(32)
@@ -164,6 +165,15 @@ def count_repeats(values, seen):
 
 
 @kernel
+def _seems_repeated(values, seen):
+    """Whether some words may make up much of a document; in most natural text none does.
+
+    Looks at every 7th and every 11th word, so that no table of few columns shows it one column only.
+    """
+    return 2 * (count_repeats(values[::7], seen) + count_repeats(values[::11], seen)) > len(values)
+
+
+@kernel
 def _sum_segment(scores, ids, start, last, stop, table):
     """Sum of scores[start:stop] and table[ids[start:last]], in float64 and side by side."""
     a, b, c, d = 0.0, 0.0, 0.0, 0.0
@@ -213,11 +223,16 @@ def sum_block(
             features += 1
         sums[target, 0] += total
         counts[target] += features
-        # a document of few words that lies within the block cannot reach the limit of repeats
+        # a document that lies within the block has few words or, as a rule, few repeats: then they are not counted
         if (across or stop - start > FEW) and stops[target] - begins[target] > LONG:
-            squares[target] += count_repeats(parts[start:stop], seen)
-            if ended:
+            counted = across or stop - start > MANY
+            if not counted:
+                counted = _seems_repeated(parts[start:stop], seen)
                 seen[:] = 0
+            if counted:
+                squares[target] += count_repeats(parts[start:stop], seen)
+                if ended:
+                    seen[:] = 0
         if ended:
             held = 0
         elif stop > start:

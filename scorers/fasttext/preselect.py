@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from scorers.fasttext.classifier import Classifier
     from scorers.texts import Texts
 
-VERSION = 1
+VERSION = 2
 
 
 class Settings(BaseModel):

@@ -14,6 +14,7 @@ import pytest
 
 TRAINED: dict[str, dict] = {
     "softmax2": {"labels": 2},
+    "sharp": {"labels": 2, "epoch": 12},  # large weights: rounding shows
     "softmax7": {"labels": 7, "lr": 1.0},
     "softmax100": {"labels": 2, "dim": 100, "minCount": 3},
     "ova7": {"labels": 7, "loss": "ova"},

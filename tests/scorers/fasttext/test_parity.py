@@ -73,10 +73,48 @@ def test_nasty_text_scores_as_in_the_library(models: Path, kind: str) -> None:
     assert differences(models / kind, NASTY) <= 1e-6
 
 
-@pytest.mark.parametrize("kind", ["softmax7.bin", "hs7.bin", "subwords.bin", "pruned.ftz"])
+@pytest.mark.parametrize(
+    "kind", ["sharp.bin", "softmax100.bin", "softmax7.bin", "hs7.bin", "subwords.bin", "pruned.ftz"]
+)
 def test_long_documents_score_as_in_the_library(models: Path, documents: list[str], kind: str) -> None:
     joined = " ".join(documents)
     assert differences(models / kind, [joined[: 1 << k] for k in range(10, 20)] + [joined]) <= 1e-6
+
+
+@pytest.mark.parametrize("kind", ["sharp.bin", "softmax100.bin"])
+@pytest.mark.parametrize("times", [60, 61, 100, 200, 500, 5000])
+def test_repeated_words_score_as_in_the_library(models: Path, documents: list[str], kind: str, times: int) -> None:
+    words = sorted(set(" ".join(documents).split()))[:: 10 if times < 5000 else 200]
+    assert differences(models / kind, [f"{word} " * times for word in words]) <= 1e-6
+
+
+@pytest.mark.parametrize("columns", [2, 3, 5, 7, 10, 11])
+def test_tables_of_one_repeated_word_score_as_in_the_library(models: Path, documents: list[str], columns: int) -> None:
+    words = sorted(set(" ".join(documents).split()))
+    texts = []
+    for i, word in enumerate(words[::40]):  # one column, each in turn, has words of its own
+        cells = (words[(i + 7 * k) % len(words)] if k % columns == i % columns else word for k in range(500))
+        texts.append(" ".join(cells))
+    assert differences(models / "sharp.bin", texts) <= 1e-6
+
+
+@pytest.mark.parametrize("kind", ["sharp.bin", "softmax7.bin"])
+def test_a_million_distinct_words_score_as_in_the_library(models: Path, kind: str) -> None:
+    assert differences(models / kind, [" ".join(f"w{i}" for i in range(1_000_000))]) <= 1e-6
+
+
+HASH_NEXT_TO_ZERO = ["cmugue", "sbmyoh", "xgnlvh", "acnhbi", "seronr"]  # 7, -11, 12, 30 and -10 as int32
+
+
+@pytest.mark.parametrize("ending", ["", " </s> the list", " __label__0 the list"])
+def test_plain_and_special_blocks_mix_within_a_document(models: Path, documents: list[str], ending: str) -> None:
+    plain = " ".join(documents).split()
+    texts = [f"{word} {after}" for word in HASH_NEXT_TO_ZERO for after in ("the", "list", "of", *HASH_NEXT_TO_ZERO)]
+    for size in (500, 1023, 1024, 1025, 3000):  # a block has 1024 words
+        for i, word in enumerate(HASH_NEXT_TO_ZERO):
+            words = plain[i * size : (i + 1) * size]
+            texts += [" ".join([*words, word, *words, word]) + ending, " ".join([word, *words]) + ending]
+    assert differences(models / "softmax2.bin", texts) <= 1e-6
 
 
 TEXT = st.text(alphabet=st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=40)
