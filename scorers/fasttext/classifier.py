@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _EVERYTHING = kernel.WORDS | kernel.GRAMS
 _CHUNK = 1 << 22  # numbers of an intermediate array: bounds the memory of a batch of short documents
 # The library adds rows in float32, and a row that is added m times adds its rounding error m times. Above this sum of
-# m * m (natural text of 23 kB) or this ratio of it to the number of features (one word 60 times: then the mean is
+# m * m (natural text of some 45 kB) or this ratio of it to the number of features (one word 60 times: then the mean is
 # large too) the error came near 1e-6 in trials; to agree is to repeat it. Character n-grams repeat more, and pruned
 # models keep the largest rows, so models with subwords get a lower limit.
 _REPEATS, _SUBWORD_REPEATS, _SHARE = 1 << 18, 1 << 15, 30
