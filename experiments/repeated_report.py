@@ -37,11 +37,13 @@ def table(found: list[Outcome], really: dict[str, float], size: Size, tokens: in
     ]
     first = str(repeats[0])
     for name in [*map(str, repeats), "none"]:
-        bits = [one[name][0] for one in found]
-        loss = f"{np.mean([one[name][1] for one in found]):.3f}"
+        bits = [one[name][0] for one in found if name in one]
+        loss = f"{np.mean([one[name][1] for one in found if name in one]):.3f}"
         cells = [name]
         cells += [
-            "" if name == other else shown([one[name][0] - one[other][0] for one in found], sign=True)
+            ""
+            if name == other
+            else shown([one[name][0] - one[other][0] for one in found if {name, other} <= one.keys()], sign=True)
             for other in (first, "none")
         ]
         if name == "none":
@@ -76,7 +78,7 @@ def draw(path: Path, found: list[Outcome], really: dict[str, float], size: Size,
     axes.axhline(0, color="grey", lw=0.8)
     means = [float(np.mean(values)) for values in apart]
     axes.errorbar(copies_of, means, [half_width(values) or 0.0 for values in apart], fmt="o-", capsize=3)
-    without = float(np.mean([one["none"][0] - one[first][0] for one in found]))
+    without = float(np.mean([one["none"][0] - one[first][0] for one in found if "none" in one]))
     axes.axhline(without, color="C2", ls="--", label="the repeated tenth left out")
     axes.set(xscale="log", xlabel="copies of the repeated tenth", ylabel="held-out bits per byte, less r = 1")
     axes.legend(fontsize=8)
