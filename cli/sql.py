@@ -31,8 +31,8 @@ def sql(
     """Query the workspace. SHOW TABLES lists the views; DESCRIBE scored its columns.
 
     Views: documents, scored (documents without text, with all scores), one per score stage (preselect, lengths, ...),
-    selection, rejects, shard_runs, score_stats, score_histogram, training, training_sets, preselect_sample,
-    preselect_losses, preselect_strengths. Nothing else can be read, and nothing written.
+    selection, rejects, shard_runs, stages, score_stats, score_histogram, training, training_sets, comparisons,
+    preselect_sample, preselect_losses, preselect_strengths. Nothing else can be read, and nothing written.
     """
     import sys
 

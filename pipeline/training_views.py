@@ -1,7 +1,8 @@
-"""The curves of training runs in SQL: `training` (a row a step) and `training_sets` (a row per evaluation and set).
+"""Training in SQL: `training` (a row a step), `training_sets` (a row per evaluation and set), `comparisons`.
 
-Both begin with `run`, the name, and `folder`; the newest run of each name is shown. They can be read while a run goes
-on: files are listed when the connection opens.
+The first two begin with `run`, the name, and `folder`; the newest run of each name is shown. They can be read while a
+run goes on: files are listed when the connection opens. `comparisons` has the results of `tamis compare`, and begins
+with `comparison` and `folder`, the newest of each name.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ import pyarrow as pa
 
 from pipeline.workspace import Workspace
 
-RUNS = "runs"
-VIEWS = {"training": "metrics", "training_sets": "evaluations"}
-"""{view: folder of a run that holds its Parquet files}"""
+VIEWS = {
+    "training": ("runs", "run", "metrics"),
+    "training_sets": ("runs", "run", "evaluations"),
+    "comparisons": ("comparisons", "comparison", ""),
+}
+"""{view: (parent of its stages, column of their name, folder in a stage that holds its Parquet files)}"""
 STEPS = pa.schema(
     [
         ("step", pa.int64()),
@@ -49,16 +53,31 @@ SETS = pa.schema(
     ]
 )
 """source: NULL for all of the set together; nll: nats per scored token."""
-SCHEMAS = {"training": STEPS, "training_sets": SETS}
+RESULTS = pa.schema(
+    [
+        ("selection", pa.string()),
+        ("seed", pa.int64()),
+        ("set", pa.string()),
+        ("source", pa.string()),
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+        ("step", pa.int64()),
+        ("tokens", pa.int64()),
+        ("epochs", pa.float64()),
+    ]
+)
+"""source: NULL for a whole set; metric: bits_per_byte, nll or a task's; epochs: how often the run read its data."""
+SCHEMAS = {"training": STEPS, "training_sets": SETS, "comparisons": RESULTS}
 
 
 def training_files(workspace: Workspace, view: str) -> dict[tuple[str, str], list[str]]:
-    """{(run, folder): files of the view, in order}, of the newest run of each name."""
-    newest = {record["name"]: folder for folder, record in workspace.stages(RUNS).items()}  # oldest first
+    """{(name, folder): files of the view, in order}, of the newest stage of each name."""
+    parent, _, inside = VIEWS[view]
+    newest = {record["name"]: folder for folder, record in workspace.stages(parent).items()}  # oldest first
     found = {}
     for name, folder in newest.items():
-        inner = f"{folder}/{VIEWS[view]}"
-        files = [f"{inner}/{file}" for file in sorted(workspace.store.sizes(inner))]
+        inner = f"{folder}/{inside}".rstrip("/")
+        files = [f"{inner}/{file}" for file in sorted(workspace.store.sizes(inner)) if file.endswith(".parquet")]
         if files:
             found[name, folder] = files
     return found
@@ -67,18 +86,19 @@ def training_files(workspace: Workspace, view: str) -> dict[tuple[str, str], lis
 def training_selects(
     workspace: Workspace, view: str, listed: Callable[[list[str]], str], text: Callable[[str], str]
 ) -> list[str]:
-    """SELECTs of a view, one per run. listed: makes files known to the connection, and gives the variable of the list.
+    """SELECTs of a view, one per stage. listed: makes files known to the connection, and gives their variable.
 
-    One empty SELECT if there is no run yet.
+    One empty SELECT if there is none yet.
     """
+    named = VIEWS[view][1]
     columns = ", ".join(f'"{name}"' for name in SCHEMAS[view].names)
     selects = [
-        f"SELECT {text(name)} AS run, {text(folder)} AS folder, {columns} "
+        f"SELECT {text(name)} AS {named}, {text(folder)} AS folder, {columns} "
         f"FROM read_parquet(getvariable('{listed(files)}'))"
         for (name, folder), files in training_files(workspace, view).items()
     ]
     kinds = ", ".join(f'NULL::{_sql(field.type)} AS "{field.name}"' for field in SCHEMAS[view])
-    return selects or [f"SELECT NULL::VARCHAR AS run, NULL::VARCHAR AS folder, {kinds} LIMIT 0"]
+    return selects or [f"SELECT NULL::VARCHAR AS {named}, NULL::VARCHAR AS folder, {kinds} LIMIT 0"]
 
 
 def _sql(kind: pa.DataType) -> str:

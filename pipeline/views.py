@@ -6,7 +6,8 @@
     selection        the newest selection of each name: selection, corpus, shard, id, kept, reason, reasons, ...
     rejects          what ingest turned away, and why
     shard_runs       the ledger: one row per shard and attempt
-    training, training_sets        curves of the training runs (pipeline.training_views)
+    stages           what made each output: kind, name, hash, when, and the settings as JSON
+    training, training_sets, comparisons        curves of the training runs (pipeline.training_views)
     preselect_sample, preselect_losses, preselect_strengths   (pipeline.preselect_views)
     score_stats, score_histogram   distributions of every score (pipeline.distributions)
 
@@ -21,19 +22,22 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import duckdb
+import orjson
 import pyarrow as pa
 
 from pipeline import ledger, preselect_views, sandbox, training_views
 from pipeline.catalog import HIDDEN, document_schema, shown_stages
 from pipeline.distributions import TOKENS, distribution_views, quoted, text
 from pipeline.shards import open_parquet
+from pipeline.stage import saved
 from pipeline.workspace import Corpus, Workspace
 
 FIXED = (
-    *("documents", "scored", "selection", "rejects", "shard_runs", "score_stats", "score_histogram"),
+    *("documents", "scored", "selection", "rejects", "shard_runs", "stages", "score_stats", "score_histogram"),
     *training_views.VIEWS,
     *preselect_views.VIEWS,
 )
@@ -58,6 +62,7 @@ EMPTY = {
     | dict.fromkeys(("reason", "detail", "sample"), "VARCHAR"),
 }
 """Columns of a view that has no file behind it yet."""
+STAGES = pa.schema([(name, pa.string()) for name in ("folder", "kind", "name", "hash", "created", "tamis", "fields")])
 RUNS = """
 SELECT split_part(stage, '/', 1) AS kind,
   split_part(stage, '/', CASE WHEN starts_with(stage, 'selections/') THEN 3 ELSE 2 END) AS corpus,
@@ -134,7 +139,7 @@ def opened(
     unknown or there is none.
     """
     build = _build(workspace, workspace.chosen_corpora(corpora), stages)
-    runs = runs_table(workspace)
+    runs, made = runs_table(workspace), stages_table(workspace)
     with tempfile.TemporaryDirectory(prefix="tamis-") as spill:
         connection = sandbox.connect({name: (workspace.store, name) for name in build.files}, locked)
         try:
@@ -145,6 +150,9 @@ def opened(
             connection.register("ledger", runs)
             connection.execute(f"CREATE TABLE shard_runs AS {RUNS}")
             connection.unregister("ledger")
+            connection.register("made", made)
+            connection.execute("CREATE TABLE stages AS FROM made")
+            connection.unregister("made")
             for statement in build.statements:
                 connection.execute(statement)
             yield connection
@@ -256,6 +264,24 @@ def runs_table(workspace: Workspace) -> pa.Table:
 def _runs(workspace: Workspace, folder: str) -> pa.Table:
     rows = ledger.read(workspace.store, folder)
     return pa.Table.from_pylist([vars(row) for row in rows], ledger.SCHEMA)
+
+
+def stages_table(workspace: Workspace) -> pa.Table:
+    """What made each output that the ledger speaks of: its stage.json, with the hashed fields as JSON."""
+    folders = dict.fromkeys(f for folder in ledger_folders(workspace) for f in (folder, folder.rpartition("/")[0]) if f)
+    with ThreadPoolExecutor(1 if workspace.store.is_local else 16) as pool:
+        records = pool.map(lambda folder: saved(workspace.store, folder), folders)
+    rows = [
+        {
+            "folder": folder,
+            **{key: record[key] for key in ("kind", "name", "hash")},
+            **{key: record["info"].get(key) for key in ("created", "tamis")},
+            "fields": orjson.dumps(record["fields"], option=orjson.OPT_SORT_KEYS).decode(),
+        }
+        for folder, record in zip(folders, records, strict=True)
+        if record is not None
+    ]
+    return pa.Table.from_pylist(rows, STAGES)
 
 
 def ledger_folders(workspace: Workspace, below: str = "") -> list[str]:

@@ -38,6 +38,7 @@ from pipeline.trainer.harness import harness_scores
 from pipeline.trainer.packed import Packed
 from pipeline.trainer.run import make_packs, placed_settings, train_run
 from pipeline.trainer.settings import TrainSettings
+from pipeline.training_views import RESULTS
 from pipeline.workspace import Workspace, checked_name
 from pipeline.yaml_file import changed, placed, read_yaml
 
@@ -45,20 +46,6 @@ COMPARISONS = "comparisons"
 VERSION = 1
 SHOWN = 3
 """Documents that an error lists."""
-RESULTS = pa.schema(
-    [
-        ("selection", pa.string()),
-        ("seed", pa.int64()),
-        ("set", pa.string()),
-        ("source", pa.string()),
-        ("metric", pa.string()),
-        ("value", pa.float64()),
-        ("step", pa.int64()),
-        ("tokens", pa.int64()),
-        ("epochs", pa.float64()),
-    ]
-)
-"""source: NULL for a whole set; metric: bits_per_byte, nll or a task's; epochs: how often the run read its data."""
 
 
 class CompareSettings(BaseModel):

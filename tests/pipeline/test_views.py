@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import UserError
 from pipeline.sql import query
 from pipeline.stage import Stage
+from pipeline.training_views import RESULTS
 from pipeline.views import FIXED, unique
 from pipeline.workspace import Workspace
 from tests.workspaces import WEB, add_corpus, add_scores, lengths, preselect, record, small
@@ -153,7 +155,7 @@ def test_a_corpus_without_scores_or_finished_shards_still_gives_views(tmp_path: 
     stage.save(workspace.store, num_shards=1)
     record(workspace, stage.folder, "part-00000-of-00001", status="failed", error="no such file")
     for view in (*FIXED, "single.none")[:-1]:
-        assert len(query(workspace, f"SELECT * FROM {view}")) == (1 if view == "shard_runs" else 0), view
+        assert len(query(workspace, f"SELECT * FROM {view}")) == (1 if view in ("shard_runs", "stages") else 0), view
 
 
 def test_the_views_of_memory_are_those_of_a_disk(shared: Workspace) -> None:
@@ -161,3 +163,30 @@ def test_the_views_of_memory_are_those_of_a_disk(shared: Workspace) -> None:
     for view in ("documents", "scored", "preselect", "selection", "rejects", "score_stats", "score_histogram"):
         text = f"SELECT * FROM {view} ORDER BY ALL"
         assert query(memory, text).equals(query(shared, text)), view
+
+
+def test_stages_say_what_made_each_output(shared: Workspace) -> None:
+    text = "SELECT kind, name, fields->>'scorer' AS scorer FROM stages WHERE kind IN ('ingest', 'score') ORDER BY ALL"
+    assert [tuple(row.values()) for row in rows(shared, text)] == [
+        ("ingest", "news", None),
+        ("ingest", "web", None),
+        ("score", "lengths", "lengths"),
+        ("score", "preselect", "preselect"),
+        ("score", "preselect", "preselect"),
+    ]
+    unnamed = "SELECT count(*) AS n FROM shard_runs ANTI JOIN stages ON starts_with(stage, folder)"
+    assert rows(shared, unnamed) == [{"n": 0}]
+
+
+def test_the_newest_comparison_of_a_name_is_shown(tmp_path: Path) -> None:
+    workspace = small(f"{tmp_path}/w")
+    assert rows(workspace, "SELECT * FROM comparisons") == []
+    for value in (1.0, 2.0):
+        stage = Stage("compare", "which", "comparisons", {"value": value})
+        stage.save(workspace.store, created=f"2026-11-24T00:00:0{value:.0f}")
+        row = dict.fromkeys(RESULTS.names) | {"selection": "best", "metric": "nll", "value": value}
+        with workspace.store.writing(f"{stage.folder}/results.parquet") as path:
+            pq.write_table(pa.Table.from_pylist([row], RESULTS), path)
+        workspace.store.write_bytes(f"{stage.folder}/table.md", b"")
+    found = rows(workspace, "SELECT comparison, folder, selection, value FROM comparisons")
+    assert found == [{"comparison": "which", "folder": stage.folder, "selection": "best", "value": 2.0}]
