@@ -204,7 +204,7 @@ def test_statements_that_describe_are_allowed(here: Path, text: str) -> None:
     ("text", "message"),
     [
         ("SELECT preselect_scor FROM scored", "there is no column 'preselect_scor'; did you mean 'preselect_score'?"),
-        ("SELECT * FROM score", "there is no view 'score'; did you mean 'scored'? (there are: documents, lengths, pre"),
+        ("SELECT * FROM score", "there is no view 'score'; did you mean 'scored'? (there are: comparisons, document"),
         ("SELEC 1", 'Parser Error: syntax error at or near "SELEC"'),
         ("SELECT id::INT FROM scored", "Could not convert string"),
         ("SELECT 1 FROM scored WHERE max(tokens) > 1", "WHERE clause cannot contain aggregates!"),
@@ -228,7 +228,7 @@ def test_ctrl_c_ends_a_query(here: Path) -> None:
     with opened(Workspace(f"{here}/w"), locked=True) as connection:
         timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
         timer.start()
-        text = "SELECT count(*) FROM range(100000000) a, range(10000) b WHERE a.range * b.range % 7 = 9"
+        text = "SELECT sum(a.range * b.range % 7) FROM range(100000000) a, range(10000) b"
         with pytest.raises(KeyboardInterrupt):
             list(sandbox.batches(connection, text)[1])
 
