@@ -14,6 +14,7 @@ import typer
 from cli import (
     compare,
     export,
+    ghosts,
     import_scores,
     ingest,
     plan,
@@ -48,6 +49,7 @@ app.command("ingest", rich_help_panel=PARTS)(ingest.ingest)
 app.command("score", rich_help_panel=PARTS)(score.score)
 app.command("import-scores", rich_help_panel=PARTS)(import_scores.import_scores)
 app.add_typer(preselect.app, name="preselect", rich_help_panel=PARTS)
+app.add_typer(ghosts.app, name="ghosts", rich_help_panel=PARTS)
 app.command("select", rich_help_panel=PARTS)(select.select)
 app.command("export", rich_help_panel=PARTS)(export.export)
 app.command("train", rich_help_panel=PARTS)(train.train)
