@@ -1,10 +1,12 @@
 """Predictive strength of a million documents under six models, on one core: `python -m benchmarks.run strength`.
 
 *Kernel*: scorers.preselect.strength over arrays in memory, one estimator at a time, and the statistics of paired token
-differences that `noise` and the standard error need. *Stage*: pipeline.preselect.strength.make_strength from the loss
-tables on disk to strengths and report.json on disk, with the paper's estimator alone and with the defaults. Loss tables
-are written here: random losses that fall from model to model, TOKENS tokens a document. The stage's cost grows with the
-tokens, for it pairs them all; the kernel's does not. Tables are in the page cache when the stage reads them.
+differences that `noise` and the standard error need. *Pairing*: pipeline.preselect.matrix.make_pairs, which `tamis
+preselect losses` does once for a panel, a shard at a time on all workers: it reads the losses of every token and
+leaves a few numbers per document; its cost grows with the tokens. *Stage*: pipeline.preselect.strength.make_strength
+from these numbers on disk to strengths and report.json on disk, with the paper's estimator alone and with the
+defaults. Loss tables are written here: random losses that fall from model to model, TOKENS tokens a document. They
+are in the page cache when they are read.
 """
 
 from __future__ import annotations
@@ -38,14 +40,15 @@ def measure(full: bool, repeats: int) -> dict[str, Any]:
         run = pinned(
             "benchmarks.strength",
             measured_cores(1),
-            {"folder": str(folder), "documents": documents, "repeats": min(repeats, 3)},
+            {"folder": str(folder), "documents": documents, "repeats": repeats},
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     lines = [line(what, "s", values) for what, values in run["seconds"].items()]
     about = (
         f"{documents:,} documents of {TOKENS} tokens, {MODELS} models, {run['shards']} shards, "
-        f"{run['bytes'] / 1e9:.2f} GB of loss tables; most memory of the process {run['memory_gb']:.1f} GB.\n"
+        f"{run['bytes'] / 1e9:.2f} GB of loss tables, {run['paired_bytes'] / 1e9:.2f} GB of pairs; "
+        f"most memory of the process {run['memory_gb']:.1f} GB.\n"
     )
     return {"lines": lines, "documents": documents, "about": about}
 
@@ -53,7 +56,7 @@ def measure(full: bool, repeats: int) -> dict[str, Any]:
 def _child(request: dict[str, Any]) -> dict[str, Any]:
     import resource
 
-    from pipeline.preselect.matrix import read_losses
+    from pipeline.preselect.matrix import make_pairs, read_pairs
     from pipeline.preselect.settings import PanelSettings, StrengthSettings
     from pipeline.preselect.strength import make_strength
     from pipeline.workspace import Workspace
@@ -74,20 +77,27 @@ def _child(request: dict[str, Any]) -> dict[str, Any]:
         seconds.setdefault(what, []).append(time.perf_counter() - begun)
         print(f"{what}: {seconds[what][-1]:.2f} s", file=sys.stderr, flush=True)
 
-    found = read_losses(sample, [stage.folder for stage in losses.values()], align=False)
+    make_pairs(sample, panel, losses)
+    for _ in range(request["repeats"]):
+        for place in ("pairs", "ledger/pairs"):
+            shutil.rmtree(Path(request["folder"]) / place, ignore_errors=True)
+        timed("pairing, once for a panel", lambda: make_pairs(sample, panel, losses))
+    paired = make_pairs(sample, panel, losses)
+    found = read_pairs(sample, paired)
     random = np.random.default_rng(1)
     tokens = random.normal(3, 1, (MODELS, request["documents"] * TOKENS // 10)).astype(np.float32)
     offsets = np.arange(request["documents"] // 10 + 1) * TOKENS
     pair_statistics(tokens[:, :TOKENS], offsets[:2])
     for estimator in ("preselect", "spearman", "margin", "noise"):
         pairs = found.pairs if estimator == "noise" else None
-        strength(found.losses[:2], benchmark, estimator, pairs=_first(found.pairs) if pairs else None)
+        strength(found.losses[:2], benchmark, estimator, pairs=_first(found.pairs))
         for _ in range(request["repeats"]):
             timed(f"kernel, {estimator}", lambda e=estimator, p=pairs: strength(found.losses, benchmark, e, pairs=p))
     for _ in range(request["repeats"]):
         timed("kernel, statistics of token differences, a tenth", lambda: pair_statistics(tokens, offsets))
     for what, chosen in {"the paper's estimator": ["preselect"], "all four": None}.items():
         settings = StrengthSettings() if chosen is None else StrengthSettings.model_validate({"estimators": chosen})
+        make_strength(sample, panel, losses, settings)
         for _ in range(request["repeats"]):
             for place in ("strengths", "ledger/strengths"):
                 shutil.rmtree(Path(request["folder"]) / place, ignore_errors=True)
@@ -96,6 +106,7 @@ def _child(request: dict[str, Any]) -> dict[str, Any]:
         "seconds": seconds,
         "shards": len(sample.shards),
         "bytes": sum(row.size or 0 for stage in losses.values() for row in workspace.rows(stage.folder).values()),
+        "paired_bytes": sum(row.size or 0 for row in workspace.rows(paired.folder).values()),
         "memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
     }
 

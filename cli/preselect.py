@@ -40,6 +40,7 @@ def losses(
     from pipeline.execute import Compute, Pool
     from pipeline.lock import held
     from pipeline.preselect.losses import make_losses
+    from pipeline.preselect.matrix import make_pairs
     from pipeline.preselect.panel import read_panel
     from pipeline.preselect.sample import make_sample
     from pipeline.preselect.settings import SampleSettings
@@ -53,6 +54,7 @@ def losses(
     with held(place.store), Pool(Compute(workers, scheduler, memory, offers), place) as pool:
         found = make_sample(source, drawn, pool)
         stages = make_losses(found, checked, pool)
+        make_pairs(found, checked, stages, pool)
     typer.echo(f"sample: {found.folder}", err=True)
     for name, stage in stages.items():
         typer.echo(f"{name}: {stage.folder}", err=True)

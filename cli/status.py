@@ -37,7 +37,7 @@ def status(
         lines.append(
             (
                 stage.kind,
-                stage.folder.split("/")[2 if stage.kind in ("score", "losses", "strength") else 1],
+                stage.folder.split("/")[2 if stage.kind in ("score", "losses", "pairs", "strength") else 1],
                 stage.corpus or "",
                 f"{stage.done}/{'?' if stage.total is None else stage.total}",
                 str(len(stage.failed)),

@@ -161,6 +161,13 @@ def write_row(
     workspace: Workspace, folder: str, shard: str, number: int, begun: float, outcome: Counts | Exception
 ) -> Row:
     """Write the ledger row of an attempt that began at `begun` (seconds since the epoch), by whoever made it."""
+    row = ledger_row(folder, shard, number, begun, outcome)
+    ledger.write(workspace.store, row)
+    return row
+
+
+def ledger_row(folder: str, shard: str, number: int, begun: float, outcome: Counts | Exception) -> Row:
+    """The ledger row of an attempt that ends now."""
     about: dict[str, Any] = {
         "seconds": time.time() - begun,
         "started": datetime.datetime.fromtimestamp(begun, datetime.UTC).isoformat(timespec="milliseconds"),
@@ -169,11 +176,8 @@ def write_row(
         "version": version(),
     }
     if isinstance(outcome, Exception):
-        row = Row(folder, shard, number, "failed", error=explained(outcome), **about)
-    else:
-        row = Row(folder, shard, number, "done", **vars(outcome), **about)
-    ledger.write(workspace.store, row)
-    return row
+        return Row(folder, shard, number, "failed", error=explained(outcome), **about)
+    return Row(folder, shard, number, "done", **vars(outcome), **about)
 
 
 def next_attempt(workspace: Workspace, folder: str, shard: str) -> int:

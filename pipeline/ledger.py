@@ -11,6 +11,7 @@ shards is one read. Readers take the union of both, by shard and attempt; the la
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -97,12 +98,17 @@ def folder(stage: str) -> str:
 
 
 def write(store: Store, row: Row) -> None:
-    """Record one attempt. Rows are conserved, or it is a bug: the run fails rather than lose documents in silence."""
+    """Record one attempt."""
+    _check_conserved(row)
+    store.write_bytes(f"{folder(row.stage)}/{row.shard}.{row.attempt}.json", orjson.dumps(dataclasses.asdict(row)))
+
+
+def _check_conserved(row: Row) -> None:
+    """Rows are conserved, or it is a bug: the run fails rather than lose documents in silence."""
     if row.done and row.rows_in != row.rows_out + row.rejected:
         raise AssertionError(
             f"{row.stage}/{row.shard}: {row.rows_in} rows in, {row.rows_out} out and {row.rejected} rejected"
         )
-    store.write_bytes(f"{folder(row.stage)}/{row.shard}.{row.attempt}.json", orjson.dumps(dataclasses.asdict(row)))
 
 
 def read(store: Store, stage: str) -> list[Row]:
@@ -128,12 +134,19 @@ def latest(rows: list[Row]) -> dict[str, Row]:
     return {row.shard: row for row in rows}
 
 
-def compact(store: Store, stage: str) -> None:
-    """Gather the attempts of a stage into one segment. For the holder of the workspace's lock."""
+def compact(store: Store, stage: str, attempts: Sequence[Row] = ()) -> None:
+    """Gather the attempts of a stage into one segment. For the holder of the workspace's lock.
+
+    attempts: of the main process itself, which need no file of their own first: it makes all files of the stage and
+    then this one.
+    """
+    for row in attempts:
+        _check_conserved(row)
     names = store.sizes(folder(stage))
-    if not any(name.endswith(".json") for name in names):
+    if not attempts and not any(name.endswith(".json") for name in names):
         return
-    rows = [dataclasses.asdict(row) for row in read(store, stage)]
+    known = {(row.shard, row.attempt): row for row in [*read(store, stage), *attempts]}
+    rows = [dataclasses.asdict(known[key]) for key in sorted(known)]
     table = pa.Table.from_pylist(rows, SCHEMA)
     kept = f"segment-{xxhash.xxh3_64_hexdigest(orjson.dumps(rows))}.parquet"
     with store.writing(f"{folder(stage)}/{kept}") as path:

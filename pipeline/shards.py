@@ -78,7 +78,7 @@ class DocumentWriter:
         self._writer.close()
 
 
-def write_narrow(path: str, table: pa.Table) -> None:
+def write_narrow(path: str, table: pa.Table, compression: str = "zstd") -> None:
     """Write a table without text."""
     # A dictionary of distinct floats or ids is built only to be thrown away: half of the time of writing scores.
     repeated = [field.name for field in table.schema if field.name != "id" and _is_text(field.type)]
@@ -86,7 +86,7 @@ def write_narrow(path: str, table: pa.Table) -> None:
     pq.write_table(
         table.combine_chunks(),
         path,
-        compression="zstd",
+        compression=compression,
         use_dictionary=repeated or False,
         row_group_size=NARROW_ROWS,
         write_page_index=True,

@@ -8,6 +8,7 @@ written to `stage.json` beside the data, so that a later plan can say which fiel
 from __future__ import annotations
 
 import datetime
+import functools
 import getpass
 import hashlib
 import os
@@ -24,6 +25,7 @@ from pipeline.storage import Store
 STAGE_FILE = "stage.json"
 
 
+@functools.cache
 def version() -> str:
     """The installed version of Tamis."""
     return metadata.version("tamis")

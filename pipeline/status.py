@@ -80,13 +80,13 @@ def status(workspace: Workspace) -> Status:
             total = record["info"].get("num_shards")
         elif record["kind"] == "run":
             total = 1
-        elif record["kind"] in ("losses", "strength"):
+        elif record["kind"] in ("losses", "pairs", "strength"):
             total = samples.get(record["fields"]["sample"])
         if record["fields"].get("limit") and total is not None and record["kind"] == "score":
             total = min(total, record["fields"]["limit"])
         stages.append(_status(workspace, folder, record, corpus, total))
-    order = ["ingest", "sample", "losses", "strength", "preselect-train", "train", "score", "select", "export"]
-    order += ["pack", "run"]
+    order = ["ingest", "sample", "losses", "pairs", "strength", "preselect-train", "train", "score", "select"]
+    order += ["export", "pack", "run"]
     places = {kind: i for i, kind in enumerate(order)}
     stages.sort(key=lambda s: (places.get(s.kind, len(order)), s.corpus or "", s.name, s.folder))
     return Status(workspace.url, _holder(workspace), stages)
@@ -97,7 +97,7 @@ def _records(workspace: Workspace) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for parent in ("corpora", "samples", "models", "selections", "exports", "packs", "runs"):
         found |= workspace.stages(parent)
-    for parent in ("scores", "losses", "strengths"):
+    for parent in ("scores", "losses", "pairs", "strengths"):
         for corpus in workspace.store.folders(parent):
             found |= workspace.stages(f"{parent}/{corpus}")
     return found
@@ -110,7 +110,7 @@ def _stage_folder(folder: str, records: dict[str, dict[str, Any]]) -> str:
 
 def _corpus(folder: str) -> str | None:
     parts = folder.split("/")
-    if parts[0] in ("corpora", "scores", "losses", "strengths"):
+    if parts[0] in ("corpora", "scores", "losses", "pairs", "strengths"):
         return parts[1]
     return parts[2] if len(parts) > 2 else None
 

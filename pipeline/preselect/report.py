@@ -6,9 +6,7 @@ print(shown(values))
 
 from __future__ import annotations
 
-import hashlib
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,26 +14,28 @@ import pyarrow as pa
 
 from pipeline.preselect.matrix import REASONS, PanelLosses
 from pipeline.preselect.settings import StrengthSettings
-from scorers.preselect.diagnostics import agreement, by_source, histogram, permuted_orders, relations
-from scorers.preselect.pairs import PairStatistics
+from scorers.preselect.diagnostics import Ranks, agreement, by_source, histogram, permuted_orders, relations
 from scorers.preselect.strength import Strength, average_ranks
 
 TOP_DOMAINS = 30
+NOISE_ORDERS = 120
+"""Benchmark orders that `noise` is measured under: it needs every document, the others every order of losses."""
 
 
 def report(
     found: PanelLosses, table: pa.Table, scores: dict[str, list[float]], settings: StrengthSettings, models: list[str]
 ) -> dict[str, Any]:
     """Everything about the strengths of a sample, JSON-ready: NaN is null."""
-    from pipeline.preselect.strength import value
+    from pipeline.preselect.strength import measure
 
     benchmark = np.array(list(scores.values()))
     values = {name: table.column(name).to_numpy() for name in table.column_names if _is_strength(name, settings)}
     per: dict[str, Any] = {}
-    few = _some(found, settings.report_rows)
+    rows = _some(len(found.losses), settings.report_rows)
+    few, told = found.losses[rows], found.told[rows]
     # All but `noise` see nothing but the order of a document's losses, and there are few orders.
-    orders, order_of = np.unique(_ranked(few.losses), axis=0, return_inverse=True)
-    distinct = replace(few, losses=orders, pairs=None)
+    orders, counts = np.unique(_ranked(few), axis=0, return_counts=True)
+    ranks: Ranks = {}
     for name, own in values.items():
         levels = None
         if name == "preselect" and len(scores) == 1:
@@ -48,19 +48,21 @@ def report(
             "histogram": histogram(shaped).to_pylist(),
             "sources": by_source(own, table.column("source")).to_pylist(),
             "domains": by_source(own, table.column("domain")).slice(0, TOP_DOMAINS).to_pylist(),
-            "relations": vars(relations(own, found.losses, benchmark, found.chars)),
+            "relations": vars(relations(own, found.losses, benchmark, found.chars, ranks)),
         }
         if name in settings.estimators:
             threshold = 1.0 if name == "preselect" else float(np.quantile(defined, 0.8)) if len(defined) else 1.0
-            rows, of = (few, slice(None)) if name == "noise" else (distinct, order_of)
+            noise = name == "noise"
+            strengths = measure(few if noise else orders, told, settings, name)
             dealt = permuted_orders(
-                lambda order, which=name, rows=rows, of=of: value(rows, np.atleast_2d(order), settings, which)[of],  # type: ignore[misc]
+                lambda order, strengths=strengths: strengths(order).value,  # type: ignore[misc]
                 benchmark if len(benchmark) > 1 else benchmark[0],
+                counts=None if noise else counts,
                 threshold=threshold,
-                most=settings.permutations if name != "noise" else min(settings.permutations, 120),
+                most=min(settings.permutations, NOISE_ORDERS) if noise else settings.permutations,
             )
             per[name]["permuted_orders"] = {
-                "documents": len(few.losses),
+                "documents": len(few),
                 "orders": len(dealt.means) + 1,
                 "threshold": threshold,
                 "mean": dealt.mean,
@@ -80,7 +82,7 @@ def report(
         "mean_se": float(np.nanmean(se)) if np.isfinite(se).any() else None,
         "bits_per_character": _bits(found, models),
         "estimators": per,
-        "agreement": agreement(values).to_pylist(),
+        "agreement": agreement(values, ranks=ranks).to_pylist(),
     }
     return _plain(whole)
 
@@ -101,25 +103,11 @@ def _bits(found: PanelLosses, models: list[str]) -> dict[str, float]:
     return dict(zip(models, map(float, sums), strict=True))
 
 
-def _some(found: PanelLosses, most: int) -> PanelLosses:
-    """At most so many documents, those with the lowest md5 of their ids."""
-    if len(found.losses) <= most:
-        return found
-    ids = found.documents.column("id").to_pylist()
-    order = sorted(range(len(ids)), key=lambda row: hashlib.md5(ids[row].encode()).digest())
-    rows = np.array(sorted(order[:most]))
-    pairs = found.pairs
-    if pairs is not None:
-        pairs = PairStatistics(pairs.difference[rows], pairs.error[rows], pairs.tokens[rows])
-    return replace(
-        found,
-        documents=found.documents.take(rows),
-        losses=found.losses[rows],
-        chars=found.chars[rows],
-        tokens=found.tokens[rows],
-        reasons=found.reasons[rows],
-        pairs=pairs,
-    )
+def _some(documents: int, most: int) -> np.ndarray:
+    """Places of at most so many documents, drawn; in order."""
+    if documents <= most:
+        return np.arange(documents)
+    return np.sort(np.argpartition(np.random.default_rng(0).random(documents), most)[:most])
 
 
 def _quantiles(values: np.ndarray) -> dict[str, float]:

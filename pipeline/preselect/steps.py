@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from pipeline.classifier import MODEL, model_file
 from pipeline.execute import Compute, Pool, pending
 from pipeline.preselect.losses import losses_stages, make_losses
+from pipeline.preselect.matrix import make_pairs, pairs_stage
 from pipeline.preselect.panel import read_panel
 from pipeline.preselect.sample import find_sample, make_sample, sample_stage
 from pipeline.preselect.settings import LabelSettings, PanelSettings, SampleSettings, StrengthSettings
@@ -63,6 +64,7 @@ def known_steps(workspace: Workspace, name: str, settings: PreselectSettings) ->
     panel = read_panel(settings.panel)
     losses = {key: stage for key, (stage, _) in losses_stages(sample, panel).items()}
     steps += [Step(stage, sample.shards) for stage in losses.values()]
+    steps.append(Step(pairs_stage(sample, panel, losses), sample.shards))
     strengths = strength_stage(sample, panel, losses, settings.strength, name)
     trained = train_stage(sample, {"hash": strengths.hash}, settings.labels, settings.train, name)
     return [*steps, Step(strengths, sample.shards), Step(trained, ["model"], MODEL)]
@@ -87,6 +89,7 @@ def make_preselect(workspace: Workspace, name: str, settings: PreselectSettings,
     if any(pending(workspace, stage.folder, sample.shards) for stage in losses.values()):
         with Pool(panel_compute(panel, pool.compute), workspace) as own:
             make_losses(sample, panel, own)
+    make_pairs(sample, panel, losses, pool)
     strengths = make_strength(sample, panel, losses, settings.strength, name)
     stage = make_classifier(sample, strengths.folder, settings.labels, settings.train, name)
     path = model_file(workspace, stage)

@@ -17,29 +17,30 @@ and report.json (see report). The estimators look at all documents at once, so t
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline import ledger
-from pipeline.execute import Counts, pending, write_row
-from pipeline.preselect.matrix import REASONS, PanelLosses, read_losses
+from pipeline.execute import Counts, ledger_row, pending
+from pipeline.preselect.matrix import REASONS, PanelLosses, make_pairs, read_pairs
 from pipeline.preselect.panel import scores
 from pipeline.preselect.sample import Sample
 from pipeline.preselect.settings import PanelSettings, StrengthSettings
 from pipeline.shards import file_facts, read_narrow, write_narrow
 from pipeline.stage import Stage, saved
+from pipeline.storage import Store
 from pipeline.workspace import checked_name
-from scorers.preselect.pairs import PairStatistics, steadied
 from scorers.preselect.shrink import shrink
-from scorers.preselect.strength import PRIOR_TOKENS, combined, strength
+from scorers.preselect.strength import Strength, standard_error
+from scorers.preselect.strength import measured as measured_strength
 
-VERSION = 1
+VERSION = 2
 REPORT = "report.json"
 
 
@@ -75,88 +76,65 @@ def make_strength(
     if not todo and store.exists(f"{stage.folder}/{REPORT}"):
         return stage
     begun = time.time()
-    folders = [losses[one.name].folder for one in panel.models]
-    found = read_losses(sample, folders, panel.align)
+    found = read_pairs(sample, make_pairs(sample, panel, losses))
     benchmark = np.array(list(stage.fields["scores"].values()))
     table = measured(found, benchmark, settings)
     store.sweep(stage.folder)
     if saved(store, stage.folder) is None:
         stage.save(store)
-    store.write_bytes(
-        f"{stage.folder}/{REPORT}",
-        orjson.dumps(report(found, table, stage.fields["scores"], settings, list(losses)), option=orjson.OPT_INDENT_2),
-    )
+    values = report(found, table, stage.fields["scores"], settings, [one.name for one in panel.models])
+    store.write_bytes(f"{stage.folder}/{REPORT}", orjson.dumps(values, option=orjson.OPT_INDENT_2))
     start = 0
-    attempts = dict(todo)
+    attempts, made = dict(todo), []
     for shard in sample.shards:
         rows = sample.rows[shard].rows_out
         if shard in attempts:
-            _write(sample, stage, shard, attempts[shard], table.slice(start, rows), begun)
+            counts = _write(store, f"{stage.folder}/{shard}.parquet", table.slice(start, rows))
+            made.append(ledger_row(stage.folder, shard, attempts[shard], begun, counts))
         start += rows
-    ledger.compact(store, stage.folder)
+    ledger.compact(store, stage.folder, made)
     return stage
 
 
 def measured(found: PanelLosses, benchmark: np.ndarray, settings: StrengthSettings) -> pa.Table:
     """The table of strengths; benchmark: (benchmarks, models)."""
-    assert found.pairs is not None
     columns: dict[str, Any] = {name: found.documents.column(name) for name in found.documents.column_names}
     columns["chars"], columns["tokens"] = pa.array(found.chars), pa.array(found.tokens)
-    columns["reason"] = pa.array([REASONS[i] or None for i in found.reasons], pa.string())
-    values: dict[str, np.ndarray] = {n: value(found, benchmark, settings, n) for n in settings.estimators}
+    columns["reason"] = pa.array([None, *REASONS[1:]], pa.string()).take(pa.array(found.reasons))
+    values: dict[str, np.ndarray] = {}
+    for estimator in settings.estimators:
+        values[estimator] = measure(found.losses, found.told, settings, estimator)(benchmark).value
     if settings.kappa is not None:
-        domains = found.documents.column("domain").to_pylist()
-        codes = np.unique([name or "" for name in domains], return_inverse=True)[1]
+        domains = pc.fill_null(found.documents.column("domain"), "").combine_chunks()
+        codes = pc.dictionary_encode(domains).indices.to_numpy()
         for name, own in list(values.items()):
             drawn = shrink(own, np.maximum(found.tokens, 1), codes, settings.kappa)
             values[f"{name}_shrunk"] = drawn.value
-    values["se"] = standard_error(found.pairs, benchmark, settings)
+    values["se"] = standard_error(found.told, benchmark, settings.combine)
     for name, own in values.items():
         columns[name] = pa.array(own, pa.float64(), from_pandas=True)
     return pa.table(columns)
 
 
-def value(found: PanelLosses, benchmark: np.ndarray, settings: StrengthSettings, estimator: Any) -> np.ndarray:
-    """Strengths (D,) by one estimator."""
-    return strength(
-        found.losses,
-        benchmark,
+def measure(
+    losses: np.ndarray, told: np.ndarray, settings: StrengthSettings, estimator: Any
+) -> Callable[[np.ndarray], Strength]:
+    """From a benchmark to the strengths of documents by one estimator. told: see PanelLosses."""
+    return measured_strength(
+        losses,
         estimator,
         ties=settings.ties,
         combine=settings.combine,
-        pairs=found.pairs if estimator == "noise" else None,
+        told=told if estimator == "noise" else None,
         pooling=settings.pooling,
-    ).value
+    )
 
 
-def standard_error(pairs: PairStatistics, benchmark: np.ndarray, settings: StrengthSettings) -> np.ndarray:
-    """float64 (D,): see `se` in the module."""
-    steady = steadied(pairs, PRIOR_TOKENS)
-    models = benchmark.shape[1]
-    gaps = combined(benchmark, models, settings.combine)
-    i, j = np.triu_indices(models, 1)
-    told = (gaps[:, i] != gaps[:, j]).mean(axis=0)  # of benchmarks that tell the pair apart
-    with np.errstate(invalid="ignore", divide="ignore"):
-        z = np.abs(steady.difference / steady.error) / math.sqrt(2)
-    p = 0.5 + 0.5 * _erf(np.where(np.isnan(z), 0, z))
-    se = np.sqrt((p * (1 - p) * told**2).sum(axis=1)) / max(told.sum(), 1)
-    return np.where(np.isnan(steady.difference).any(axis=1), np.nan, se)
-
-
-def _erf(x: np.ndarray) -> np.ndarray:
-    """Abramowitz and Stegun 7.1.26, for x >= 0: within 1.5e-7, far below what a standard error is good for."""
-    t = 1 / (1 + 0.3275911 * x)
-    poly = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t
-    return 1 - poly * np.exp(-x * x)
-
-
-def _write(sample: Sample, stage: Stage, shard: str, attempt: int, table: pa.Table, begun: float) -> None:
-    store = sample.workspace.store
-    with store.writing(f"{stage.folder}/{shard}.parquet") as path:
+def _write(store: Store, file: str, table: pa.Table) -> Counts:
+    with store.writing(file) as path:
         write_narrow(path, table)
         facts = file_facts(path)
-    counts = Counts(rows_in=table.num_rows, rows_out=table.num_rows, **facts)
-    write_row(sample.workspace, stage.folder, shard, attempt, begun, counts)
+    return Counts(rows_in=table.num_rows, rows_out=table.num_rows, **facts)
 
 
 def read_strength(sample: Sample, folder: str, columns: Sequence[str] | None = None) -> pa.Table:

@@ -17,6 +17,7 @@ from itertools import combinations, permutations
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import xxhash
 
 from scorers.preselect.strength import Strength, combined
 
@@ -82,16 +83,19 @@ def permuted_orders(
     measure: Callable[[np.ndarray], np.ndarray],
     benchmark: np.ndarray,
     *,
+    counts: np.ndarray | None = None,
     threshold: float = 1.0,
     most: int = 720,
     seed: int = 0,
 ) -> PermutedOrders:
     """Measure strength again with the benchmark's scores dealt to other models.
 
-    measure: from a benchmark, shaped as the one given, to strengths (D,). benchmark: (N,) or (B, N).
+    measure: from a benchmark, shaped as the one given, to strengths (D,). benchmark: (N,) or (B, N). counts: how many
+        documents each strength stands for, by default one: where only the order of the losses counts, one strength
+        does for all documents of that order.
     All N! - 1 other orders if there are at most ``most``, else about ``most`` drawn with ``seed``. A real order that is
     not clearly ahead says that the panel, not the text, makes the strengths. Bigger models are better on most text,
-    so that orders close to the real one do well too. A million documents under 720 orders take minutes: use a sample.
+    so that orders close to the real one do well too.
     """
     scores = np.asarray(benchmark, np.float64)
     models = scores.shape[-1]
@@ -105,8 +109,13 @@ def permuted_orders(
 
     def summary(order: np.ndarray) -> tuple[float, float]:
         value = measure(order)
-        value = value[~np.isnan(value)]
-        return (float(value.mean()), float((value >= threshold).mean())) if len(value) else (np.nan, np.nan)
+        known = ~np.isnan(value)
+        weight = known.astype(np.float64) if counts is None else np.where(known, counts, 0.0)
+        total = weight.sum()
+        if not total:
+            return np.nan, np.nan
+        value = np.where(known, value, 0.0)
+        return float((value * weight).sum() / total), float(((value >= threshold) * weight).sum() / total)
 
     mean, high = summary(scores)
     others = np.array([summary(order) for order in dealt]).reshape(-1, 2)
@@ -129,27 +138,33 @@ class Relations:
     gap_pearson: float
 
 
-def relations(value: np.ndarray, losses: np.ndarray, benchmark: np.ndarray, lengths: np.ndarray) -> Relations:
+Ranks = dict[bytes, np.ndarray]
+"""Ranks that are known, by the digest of what was ranked: one array is compared with many."""
+
+
+def relations(
+    value: np.ndarray, losses: np.ndarray, benchmark: np.ndarray, lengths: np.ndarray, ranks: Ranks | None = None
+) -> Relations:
     """How strength goes with length and with the plain gap between the worst and the best model.
 
     losses: (D, N) sums; benchmark: (N,) or (B, N), of which the mean over benchmarks of the z-scores picks the two
-    models; lengths: (D,), in characters, bytes or tokens.
+    models; lengths: (D,), in characters, bytes or tokens. ranks: kept from call to call, nothing is ranked twice.
     """
     scores = combined(benchmark, losses.shape[1], "zscore")[0]
     with np.errstate(invalid="ignore", divide="ignore"):
         gap = (losses[:, scores.argmin()] - losses[:, scores.argmax()]) / lengths
     keep = np.isfinite(value) & np.isfinite(gap)
-    value, gap, size = value[keep], gap[keep], np.asarray(lengths, np.float64)[keep]
+    value, gap, size = (_chosen(np.asarray(a, np.float64), keep) for a in (value, gap, lengths))
     return Relations(
         len(value),
-        rank_correlation(value, size),
+        rank_correlation(value, size, ranks),
         _pearson(value, size),
-        rank_correlation(value, gap),
+        rank_correlation(value, gap, ranks),
         _pearson(value, gap),
     )
 
 
-def agreement(values: dict[str, np.ndarray], top: float = 0.2) -> pa.Table:
+def agreement(values: dict[str, np.ndarray], top: float = 0.2, ranks: Ranks | None = None) -> pa.Table:
     """Per two estimators: first, second, documents (defined in both), spearman, overlap, chance.
 
     overlap: Jaccard index of their positives, the ``top`` share of each with all ties of the last one; chance: what two
@@ -158,7 +173,7 @@ def agreement(values: dict[str, np.ndarray], top: float = 0.2) -> pa.Table:
     rows = []
     for first, second in combinations(values, 2):
         keep = ~np.isnan(values[first]) & ~np.isnan(values[second])
-        one, other = values[first][keep], values[second][keep]
+        one, other = _chosen(values[first], keep), _chosen(values[second], keep)
         chosen, also = _top(one, top), _top(other, top)
         both = float((chosen & also).sum())
         expected = float(chosen.sum()) * float(also.sum()) / max(len(one), 1)
@@ -168,7 +183,7 @@ def agreement(values: dict[str, np.ndarray], top: float = 0.2) -> pa.Table:
                 "first": first,
                 "second": second,
                 "documents": len(one),
-                "spearman": rank_correlation(one, other),
+                "spearman": rank_correlation(one, other, ranks),
                 "overlap": both / (sizes - both) if sizes else np.nan,
                 "chance": expected / (sizes - expected) if sizes else np.nan,
             }
@@ -182,20 +197,29 @@ _AGREEMENT = pa.schema(
 )
 
 
-def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
+def rank_correlation(one: np.ndarray, other: np.ndarray, ranks: Ranks | None = None) -> float:
     """Spearman's, with average ranks for ties; NaN where one of them does not vary."""
-    return _pearson(_ranks(one), _ranks(other))
+    known: Ranks = {} if ranks is None else ranks
+    return _pearson(_ranks(one, known), _ranks(other, known))
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
-    _, level, count = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(count) - (count - 1) / 2)[level]
+def _chosen(values: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    return values if keep.all() else values[keep]
+
+
+def _ranks(values: np.ndarray, known: Ranks) -> np.ndarray:
+    key = xxhash.xxh3_128_digest(np.ascontiguousarray(values).data)
+    if key not in known:
+        _, level, count = np.unique(values, return_inverse=True, return_counts=True)
+        known[key] = (np.cumsum(count) - (count - 1) / 2)[level]
+    return known[key]
 
 
 def _pearson(one: np.ndarray, other: np.ndarray) -> float:
     if len(one) < 2 or np.ptp(one) == 0 or np.ptp(other) == 0:
         return math.nan
-    return float(np.corrcoef(one, other)[0, 1])
+    a, b = one - one.mean(), other - other.mean()
+    return float((a * b).sum() / math.sqrt((a * a).sum() * (b * b).sum()))
 
 
 def _top(value: np.ndarray, share: float) -> np.ndarray:

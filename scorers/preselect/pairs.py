@@ -16,6 +16,7 @@ Pairs (i, j), i < j, stand in the order of ``np.triu_indices(models, 1)``: (0, 1
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,15 +105,57 @@ def steadied(pairs: PairStatistics, prior_tokens: float) -> PairStatistics:
         raise ValueError(f"prior_tokens is {prior_tokens}; expected 0 or more")
     if prior_tokens == 0:
         return pairs
-    count = pairs.tokens[:, None].astype(np.float64)
-    own = count * pairs.error**2
-    known = np.isfinite(own)
-    weight = np.where(known, count, 0.0)
-    own = np.where(known, own, 0.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        average = (weight * own).sum(axis=0) / weight.sum(axis=0)
-        variance = (weight * own + prior_tokens * average) / (weight + prior_tokens)
-        return PairStatistics(pairs.difference, np.sqrt(variance / count), pairs.tokens)
+    error = np.empty_like(pairs.error)
+    _steady(np.ascontiguousarray(pairs.error), pairs.tokens, float(prior_tokens), error)
+    return PairStatistics(pairs.difference, error, pairs.tokens)
+
+
+def likely(pairs: PairStatistics) -> np.ndarray:
+    """float64 (D, P): the probability that model i's loss is really above model j's, Phi(difference / error).
+
+    One half where there is no standard error, or neither difference nor error; NaN where the difference is unknown.
+    """
+    found = np.empty(pairs.difference.shape)
+    _likely(np.ascontiguousarray(pairs.difference), np.ascontiguousarray(pairs.error), found)
+    return found
+
+
+@kernel
+def _steady(error, tokens, prior, steady):
+    """One pass for the averages, one for the errors: a million documents make arrays that no cache holds."""
+    docs, number = error.shape
+    total, weights = np.zeros(number), np.zeros(number)
+    for doc in range(docs):
+        count = np.float64(tokens[doc])
+        for pair in range(number):
+            own = count * (error[doc, pair] * error[doc, pair])
+            if np.isfinite(own):
+                total[pair] += count * own
+                weights[pair] += count
+    for doc in range(docs):
+        count = np.float64(tokens[doc])
+        for pair in range(number):
+            own = count * (error[doc, pair] * error[doc, pair])
+            known = np.isfinite(own)
+            weight = count if known else 0.0
+            mean = total[pair] / weights[pair]
+            variance = ((weight * own if known else 0.0) + prior * mean) / (weight + prior)
+            steady[doc, pair] = np.sqrt(variance / count)
+
+
+@kernel
+def _likely(difference, error, found):
+    for doc in range(len(difference)):
+        for pair in range(difference.shape[1]):
+            mean, spread = difference[doc, pair], error[doc, pair]
+            if mean != mean:
+                found[doc, pair] = np.nan
+            elif spread > 0:
+                found[doc, pair] = 0.5 * math.erfc(-mean / spread * 0.7071067811865476)
+            elif spread == 0:
+                found[doc, pair] = 0.5 + 0.5 * np.sign(mean)
+            else:  # no standard error: nothing is known
+                found[doc, pair] = 0.5
 
 
 @kernel

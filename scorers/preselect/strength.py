@@ -20,14 +20,15 @@ Only the order of a document's losses counts, except for ``noise``: sums, means 
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, get_args
 
 import numpy as np
 
 from scorers.jit import kernel
-from scorers.preselect.pairs import PairStatistics, steadied
+from scorers.preselect.pairs import PairStatistics, likely, steadied
 
 Estimator = Literal["preselect", "spearman", "margin", "noise"]
 Ties = Literal["paper", "half"]
@@ -81,37 +82,95 @@ def strength(
     prior_tokens: of ``noise`` only: see pairs.steadied; 0 trusts each document's own standard error alone.
     ValueError for arrays that do not fit and for a benchmark that gives all models the same score.
     """
+    told = None if pairs is None else likely(steadied(pairs, prior_tokens))
+    return measured(losses, estimator, ties=ties, combine=combine, told=told, pooling=pooling)(benchmark)
+
+
+def measured(
+    losses: np.ndarray,
+    estimator: Estimator = "preselect",
+    *,
+    ties: Ties = "paper",
+    combine: Combine = "mean",
+    told: np.ndarray | None = None,
+    pooling: Pooling = "mean",
+) -> Callable[[np.ndarray], Strength]:
+    """The same as a function of the benchmark: for many orders of the models, work on the documents is done once.
+
+    told: of ``noise`` only, float64 (D, P): pairs.likely of the steadied statistics.
+    """
     if estimator not in get_args(Estimator):
         raise ValueError(f"no estimator {estimator!r}; there are {', '.join(get_args(Estimator))}")
     losses = np.ascontiguousarray(losses, np.float64)
     if losses.ndim != 2 or losses.shape[1] < 2:
         raise ValueError(f"losses have shape {losses.shape}; expected (documents, models) with two models or more")
-    scores = combined(benchmark, losses.shape[1], combine)
+    docs, models = losses.shape
     if estimator == "spearman":
-        value = np.empty(len(losses))
-        _spearman(losses, average_ranks(scores), value)
-        return Strength(estimator, value, None, 1.0, None)
-    up, down, weight = _pair_weights(scores, estimator, ties)
-    numerator = np.empty(len(losses))
+
+        def spearman(benchmark: np.ndarray) -> Strength:
+            value = np.empty(docs)
+            _spearman(losses, average_ranks(combined(benchmark, models, combine)), value)
+            return Strength(estimator, value, None, 1.0, None)
+
+        return spearman
     if estimator == "noise":
-        if pairs is None:
-            raise ValueError("the estimator 'noise' needs the token losses: pass pairs=pair_statistics(...)")
-        if pairs.difference.shape != (len(losses), len(up)):
-            raise ValueError(f"pairs have shape {pairs.difference.shape}; expected {(len(losses), len(up))}")
-        if pooling not in get_args(Pooling):
-            raise ValueError(f"pooling is {pooling!r}; expected mean or product")
-        steady = steadied(pairs, prior_tokens)
-        product = pooling == "product"
-        _probable(losses, np.ascontiguousarray(steady.difference), steady.error, up, down, product, numerator)
-        if product:
-            return Strength(estimator, np.exp(numerator / weight), numerator, weight, None)
-    else:
-        credit = 0.0 if estimator == "preselect" and ties == "paper" else 0.5
+        return _noise(losses, combine, told, pooling)
+    credit = 0.0 if estimator == "preselect" and ties == "paper" else 0.5
+
+    def concordance(benchmark: np.ndarray) -> Strength:
+        scores = combined(benchmark, models, combine)
+        up, down, weight = _pair_weights(scores, estimator, ties)
+        numerator = np.empty(docs)
         _concordant(losses, up, down, credit, numerator)
-    levels = None
-    if estimator == "preselect" and len(scores) == 1:
-        levels = int(weight) + 1 if ties == "paper" else 2 * int(weight) + 1
-    return Strength(estimator, numerator / weight, numerator, weight, levels)
+        levels = None
+        if estimator == "preselect" and len(scores) == 1:
+            levels = int(weight) + 1 if ties == "paper" else 2 * int(weight) + 1
+        return Strength(estimator, numerator / weight, numerator, weight, levels)
+
+    return concordance
+
+
+def _noise(
+    losses: np.ndarray, combine: Combine, told: np.ndarray | None, pooling: Pooling
+) -> Callable[[np.ndarray], Strength]:
+    docs, models = losses.shape
+    if told is None:
+        raise ValueError("the estimator 'noise' needs the token losses: pass pairs=pair_statistics(...)")
+    if told.shape != (docs, models * (models - 1) // 2):
+        raise ValueError(f"pairs have shape {told.shape}; expected {(docs, models * (models - 1) // 2)}")
+    if pooling not in get_args(Pooling):
+        raise ValueError(f"pooling is {pooling!r}; expected mean or product")
+    missing = np.isnan(losses).any(axis=1)
+    product = pooling == "product"
+    higher = np.log(np.maximum(told, _LEAST)) if product else told
+    lower = np.log(np.maximum(1.0 - told, _LEAST)) if product else told[:0]
+
+    def noise(benchmark: np.ndarray) -> Strength:
+        up, down, weight = _pair_weights(combined(benchmark, models, combine), "noise", "half")
+        numerator = np.empty(docs)
+        if product:
+            _pooled(higher, lower, up, down, numerator)
+        else:
+            _mean(told, up, down, numerator)
+        numerator[missing] = np.nan
+        value = np.exp(numerator / weight) if product else numerator / weight
+        return Strength("noise", value, numerator, weight, None)
+
+    return noise
+
+
+def standard_error(told: np.ndarray, benchmark: np.ndarray, combine: Combine = "mean") -> np.ndarray:
+    """float64 (D,): the standard error of ``preselect`` if token losses were drawn again; NaN where unknown.
+
+    The root of the sum of p (1 - p) over the pairs, p the probability that the pair's order is real (``told``, as for
+    ``measured``), over the number of pairs; with several benchmarks a pair counts by the share that tell it apart.
+    """
+    i, j = _pairs(np.shape(benchmark)[-1])
+    gaps = combined(benchmark, np.shape(benchmark)[-1], combine)
+    share = (gaps[:, i] != gaps[:, j]).mean(axis=0)
+    variance = np.empty(len(told))
+    _variance(told, share**2, variance)
+    return np.sqrt(variance) / share.sum()
 
 
 def combined(benchmark: np.ndarray, models: int, combine: Combine = "mean") -> np.ndarray:
@@ -146,6 +205,12 @@ def average_ranks(rows: np.ndarray) -> np.ndarray:
     return less + (equal + 1) / 2
 
 
+@cache
+def _pairs(models: int) -> tuple[np.ndarray, np.ndarray]:
+    """First and second models of the pairs."""
+    return np.triu_indices(models, 1)
+
+
 def _pair_weights(scores: np.ndarray, estimator: Estimator, ties: Ties) -> tuple[np.ndarray, np.ndarray, float]:
     """What a pair (i, j), i < j, earns when the loss of i is above (``up``), below (``down``) that of j; and the sum.
 
@@ -154,7 +219,7 @@ def _pair_weights(scores: np.ndarray, estimator: Estimator, ties: Ties) -> tuple
     """
     if ties not in get_args(Ties):
         raise ValueError(f"ties is {ties!r}; expected paper or half")
-    i, j = np.triu_indices(scores.shape[1], 1)
+    i, j = _pairs(scores.shape[1])
     gap = scores[:, j] - scores[:, i]
     weights = np.abs(gap) if estimator == "margin" else (gap != 0).astype(np.float64)
     if estimator == "preselect" and ties == "paper":
@@ -189,26 +254,29 @@ def _concordant(losses, up, down, credit, numerator):
 
 
 @kernel
-def _probable(losses, difference, error, up, down, product, numerator):
-    for doc in range(len(difference)):
+def _variance(told, weights, variance):
+    for doc in range(len(told)):
         total = 0.0
-        for i in range(losses.shape[1]):
-            if losses[doc, i] != losses[doc, i]:
-                total = np.nan
-        for pair in range(difference.shape[1]):
-            mean, spread = difference[doc, pair], error[doc, pair]
-            if mean != mean:
-                total = np.nan
-            if spread > 0:
-                higher = 0.5 * math.erfc(-mean / spread * 0.7071067811865476)
-            elif spread == 0:
-                higher = 0.5 + 0.5 * np.sign(mean)
-            else:  # no standard error: nothing is known
-                higher = 0.5
-            lower = 1.0 - higher
-            if product:
-                higher, lower = math.log(max(higher, _LEAST)), math.log(max(lower, _LEAST))
-            total += up[pair] * higher + down[pair] * lower
+        for pair in range(told.shape[1]):
+            total += weights[pair] * (told[doc, pair] * (1.0 - told[doc, pair]))
+        variance[doc] = total
+
+
+@kernel
+def _mean(told, up, down, numerator):
+    for doc in range(len(told)):
+        total = 0.0
+        for pair in range(told.shape[1]):
+            total += up[pair] * told[doc, pair] + down[pair] * (1.0 - told[doc, pair])
+        numerator[doc] = total
+
+
+@kernel
+def _pooled(higher, lower, up, down, numerator):
+    for doc in range(len(higher)):
+        total = 0.0
+        for pair in range(higher.shape[1]):
+            total += up[pair] * higher[doc, pair] + down[pair] * lower[doc, pair]
         numerator[doc] = total
 
 

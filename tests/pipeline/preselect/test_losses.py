@@ -15,7 +15,7 @@ transformers = pytest.importorskip("transformers")
 from pipeline.errors import ShardsFailed, UserError  # noqa: E402
 from pipeline.execute import Pool  # noqa: E402
 from pipeline.preselect.losses import make_losses  # noqa: E402
-from pipeline.preselect.matrix import read_losses  # noqa: E402
+from pipeline.preselect.matrix import make_pairs, read_pairs  # noqa: E402
 from pipeline.preselect.panel import read_panel  # noqa: E402
 from pipeline.preselect.sample import Sample, make_sample  # noqa: E402
 from pipeline.preselect.settings import PanelSettings, SampleSettings  # noqa: E402
@@ -131,8 +131,8 @@ def test_another_tokenizer_is_refused_before_any_model_runs_or_aligned(
     with pytest.raises(UserError, match="align: true"):
         make_losses(sample, _panel(folder, names), pool)
     assert sample.workspace.store.folders("losses") == []
-    stages = make_losses(sample, _panel(folder, names, align=True), pool)
-    found = read_losses(sample, [stage.folder for stage in stages.values()], align=True)
+    mixed = _panel(folder, names, align=True)
+    found = read_pairs(sample, make_pairs(sample, mixed, make_losses(sample, mixed, pool), pool))
     assert (found.reasons == 0).all()
     assert found.pairs is not None
     totals = found.pairs.difference[:, 0] * found.tokens

@@ -9,11 +9,11 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.execute import Pool
 from pipeline.preselect.evaluate import auc, evaluate
-from pipeline.preselect.matrix import read_losses
+from pipeline.preselect.matrix import make_pairs, read_pairs
 from pipeline.preselect.report import shown
 from pipeline.preselect.sample import Sample, make_sample
 from pipeline.preselect.settings import LabelSettings, SampleSettings, StrengthSettings
-from pipeline.preselect.strength import REPORT, make_strength, read_strength, value
+from pipeline.preselect.strength import REPORT, make_strength, measure, read_strength
 from pipeline.preselect.train import LABELS, labelled, make_classifier
 from pipeline.preselect.weights import domain_weights
 from pipeline.shards import read_narrow
@@ -58,25 +58,53 @@ def test_a_document_of_which_a_model_saw_other_characters_is_rejected_for_all(sa
 
 def test_mixed_tokenizers_are_refused_or_compared_over_common_characters(sample: Sample) -> None:
     stages = write_losses(sample, cuts={2: 3})
-    folders = [stage.folder for stage in stages.values()]
     with pytest.raises(UserError, match="align: true"):
-        read_losses(sample, folders, align=False)
-    found = read_losses(sample, folders, align=True)
+        make_pairs(sample, panel(), stages)
+    found = read_pairs(sample, make_pairs(sample, panel(align=True), stages))
     texts = [t for shard in sample.shards for t in sample.table(shard, ["text"]).column("text").to_pylist()]
     common = [len({*range(0, len(t), 12)} | {len(t)}) - 1 for t in texts]  # tokens of 3 and of 4 meet every 12
     assert found.tokens.tolist() == common
-    assert found.pairs is not None
     means = (found.losses[:, 0] - found.losses[:, 2]) / found.tokens  # pair (0, 2) is the second
     np.testing.assert_allclose(found.pairs.difference[:, 1], means, atol=1e-4)
 
 
+def test_pairs_are_the_same_bytes_from_workers_and_from_this_process_and_made_once(sample: Sample, pool: Pool) -> None:
+    losses, store = write_losses(sample), sample.workspace.store
+    stage = make_pairs(sample, panel(), losses, pool)
+    files = [f"{stage.folder}/{shard}.parquet" for shard in sample.shards]
+    made = [store.read_bytes(file) for file in files]
+    store.remove(files[0])
+    assert make_pairs(sample, panel(), losses).folder == stage.folder
+    assert [store.read_bytes(file) for file in files] == made
+    rows = sample.workspace.rows(stage.folder)
+    assert [rows[shard].attempt for shard in sample.shards] == [2] + [1] * (len(files) - 1)
+    other = panel(models=panel().model_dump()["models"][:4])
+    assert make_pairs(sample, other, losses).folder != stage.folder
+
+
+def test_strength_needs_no_token_losses_once_they_are_paired(sample: Sample) -> None:
+    losses, store = write_losses(sample), sample.workspace.store
+    first = make_strength(sample, panel(), losses, FAST)
+    kept = [store.read_bytes(f"{first.folder}/{shard}.parquet") for shard in sample.shards]
+    store.remove("losses")
+    store.remove("ledger/losses")
+    store.remove(first.folder)
+    store.remove(f"ledger/{first.folder}")
+    again = make_strength(sample, panel(), losses, FAST)
+    assert [store.read_bytes(f"{again.folder}/{shard}.parquet") for shard in sample.shards] == kept
+    store.remove(make_pairs(sample, panel(), losses).folder)
+    with pytest.raises(UserError, match="run `tamis preselect losses` again"):
+        make_pairs(sample, panel(), losses)
+
+
 def test_noise_pools_its_pairs_by_the_mean_unless_told_otherwise(sample: Sample) -> None:
-    found = read_losses(sample, [stage.folder for stage in write_losses(sample).values()], align=False)
+    found = read_pairs(sample, make_pairs(sample, panel(), write_losses(sample)))
     quiz = np.array([[model.scores["quiz"] for model in panel().models]])
     mean, product = (
-        value(found, quiz, FAST.model_copy(update={"pooling": pooling}), "noise") for pooling in ("mean", "product")
+        measure(found.losses, found.told, FAST.model_copy(update={"pooling": pooling}), "noise")(quiz).value
+        for pooling in ("mean", "product")
     )
-    np.testing.assert_array_equal(value(found, quiz, FAST, "noise"), mean)
+    np.testing.assert_array_equal(measure(found.losses, found.told, FAST, "noise")(quiz).value, mean)
     assert (product < mean).all()  # as geometric means are, unless all pairs say the same
 
 

@@ -70,6 +70,31 @@ def test_each_permuted_order_is_one_dealing_of_the_scores_over_all_benchmarks():
     np.testing.assert_allclose(found.means, [strength(losses, dealt).value.mean() for dealt in expected])
 
 
+def test_one_strength_may_stand_for_many_documents():
+    random = np.random.default_rng(6)
+    losses = random.permuted(np.tile(np.arange(4.0), (300, 1)), axis=1)
+    losses[7] = np.nan
+    distinct, counts = np.unique(losses, axis=0, return_counts=True)
+    assert len(distinct) < 30
+    scores = SCORES[:4]
+    every = permuted_orders(lambda dealt: strength(losses, dealt).value, scores, threshold=0.8)
+    few = permuted_orders(lambda dealt: strength(distinct, dealt).value, scores, counts=counts, threshold=0.8)
+    np.testing.assert_allclose(few.means, every.means)
+    np.testing.assert_allclose(few.highs, every.highs)
+    assert (few.mean_rank, few.high_rank) == (every.mean_rank, every.high_rank)
+
+
+def test_ranks_that_are_kept_change_nothing():
+    random = np.random.default_rng(7)
+    values = {name: random.random(200) for name in "ab"} | {"c": np.where(np.arange(200) < 9, np.nan, 1.0)}
+    values["c"][20:] = random.integers(4, size=180)
+    ranks = {}
+    assert agreement(values, ranks=ranks).equals(agreement(values))
+    assert len(ranks) == 5  # a and b whole, and all three where c is defined
+    losses, lengths = random.random((200, 6)), random.integers(9, 99, 200)
+    assert relations(values["a"], losses, SCORES, lengths, ranks) == relations(values["a"], losses, SCORES, lengths)
+
+
 def test_too_many_orders_are_drawn_by_seed():
     losses = np.random.default_rng(3).normal(size=(50, 6))
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scorers.preselect.pairs import PairStatistics
-from scorers.preselect.strength import average_ranks, strength
+from scorers.preselect.pairs import PairStatistics, likely, steadied
+from scorers.preselect.strength import average_ranks, measured, standard_error, strength
 
 settings.register_profile("scorers", deadline=None)  # the first call compiles
 settings.load_profile("scorers")
@@ -222,3 +222,28 @@ def test_what_cannot_be_told_is_worth_one_half():
 def test_what_does_not_fit_is_refused_in_one_line(losses, benchmark, wanted, message):
     with pytest.raises(ValueError, match=message):
         strength(losses, benchmark, **wanted)
+
+
+def test_the_standard_error_is_that_of_independent_pairs_that_the_benchmarks_tell_apart():
+    told = np.array([[0.5, 0.9, 1.0], [0.2, np.nan, 0.5]])
+    found = standard_error(told, np.array([1.0, 2.0, 3.0]))
+    assert found[0] == pytest.approx(math.sqrt(0.25 + 0.09 + 0) / 3)
+    assert math.isnan(found[1])
+    found = standard_error(told, np.array([[1.0, 2.0, 3.0], [1.0, 1.0, 3.0]]))  # the second says nothing of pair 0
+    assert found[0] == pytest.approx(math.sqrt(0.25 * 0.5**2 + 0.09) / 2.5)
+
+
+@given(panels(most_benchmarks=2))
+def test_a_measure_made_once_gives_the_strengths_of_every_benchmark(panel):
+    losses, scores = panel
+    random = np.random.default_rng(len(losses))
+    number = losses.shape[1] * (losses.shape[1] - 1) // 2
+    pairs = PairStatistics(
+        random.normal(size=(len(losses), number)), random.random((len(losses), number)), np.full(len(losses), 9)
+    )
+    for estimator in ("preselect", "spearman", "margin", "noise"):
+        for pooling in ("mean", "product"):
+            once = measured(losses, estimator, told=likely(steadied(pairs, 8.0)), pooling=pooling)
+            for benchmark in (scores, scores[:, ::-1]):
+                whole = strength(losses, benchmark, estimator, pairs=pairs, pooling=pooling)
+                np.testing.assert_array_equal(once(benchmark).value, whole.value)
