@@ -6,13 +6,17 @@ from pathlib import Path
 
 import orjson
 import pytest
+from typer.testing import CliRunner
 
+from cli.main import app
 from pipeline import config
 from pipeline.errors import ShardsFailed
 from pipeline.execute import Pool
-from pipeline.prune import remove, unnamed
+from pipeline.prune import read_named, remove, unnamed
 from pipeline.run import Planned, plan, run
+from pipeline.stage import Stage
 from pipeline.workspace import Workspace
+from tests.workspaces import record
 
 CONFIG = """
 corpora:
@@ -128,7 +132,7 @@ def test_prune_lists_what_no_config_names_and_removes_only_that(folder: Path, wo
     old = planned(folder, workspace)["score preselect of web"].folder
     planned(folder, workspace, 'newline: " "', 'newline: ""')
     done(folder, workspace, pool)
-    found = unnamed(workspace, [config.load(str(folder / "run.yaml"))])
+    found = unnamed(workspace, [read_named(str(folder / "run.yaml"))])
     assert {item.folder.rsplit("-", 1)[0] for item in found} == {
         "scores/web/preselect",
         "selections/best",
@@ -137,5 +141,43 @@ def test_prune_lists_what_no_config_names_and_removes_only_that(folder: Path, wo
     assert old in {item.folder for item in found}
     assert all(item.size > 0 for item in found)
     remove(workspace, found)
-    assert unnamed(workspace, [config.load(str(folder / "run.yaml"))]) == []
+    assert unnamed(workspace, [read_named(str(folder / "run.yaml"))]) == []
     assert {s.state for s in plan(config.load(str(folder / "run.yaml")), workspace)} == {"done"}
+
+
+def test_prune_lists_what_models_were_run_for_and_knows_the_configs_of_trainings(
+    folder: Path, workspace: Workspace, tmp_path: Path
+) -> None:
+    export = str(tmp_path / "exports" / "best")
+    made = {
+        "losses/web": Stage("losses", "m0", "losses/web", {"sample": "x"}),
+        "strengths/web": Stage("strength", "strength", "strengths/web", {}),
+        "samples": Stage("sample", "web", "samples", {}),
+        "runs": Stage("run", "small", "runs", {"seed": 1}),
+        "again": Stage("run", "cmp.best.0", "runs", {"seed": 0}),
+        "packs": Stage("pack", "best", "packs", {}, {"paths": [export]}),
+        "comparisons": Stage("compare", "cmp", "comparisons", {}),
+    }
+    for stage in made.values():
+        stage.save(workspace.store)
+        record(workspace, stage.folder, "part")
+    (tmp_path / "train.yaml").write_text("{name: small, data: {paths: [exports/best]}, model: {}}")
+    (tmp_path / "cmp.yaml").write_text("{name: cmp, train: {}, selections: {best: {paths: [exports/best]}, other: {}}}")
+
+    def listed(*names: str) -> set[str]:
+        found = unnamed(workspace, [read_named(str(tmp_path / name)) for name in names])
+        assert all(item.dear and item.size > 0 and item.seconds == 0.5 for item in found)
+        return {key for key, stage in made.items() if stage.folder in {item.folder for item in found}}
+
+    assert listed("run.yaml") == set(made)
+    assert listed("run.yaml", "train.yaml") == set(made) - {"runs", "packs"}
+    assert listed("cmp.yaml") == set(made) - {"again", "packs", "comparisons"}
+    command = ["prune", str(tmp_path / "train.yaml"), "-w", workspace.url]
+    shown = CliRunner().invoke(app, [*command, "--yes"])
+    assert "stays without --dear" in shown.output
+    assert listed("train.yaml") == set(made) - {"runs", "packs"}
+    shown = CliRunner().invoke(app, [*command, "--yes", "--dear"])
+    assert shown.exit_code == 0, shown.output
+    assert listed("train.yaml") == set()
+    assert workspace.store.folders("losses/web") == workspace.store.folders("ledger/losses/web") == []
+    assert workspace.store.exists(made["runs"].folder)
