@@ -22,9 +22,14 @@ REQUIREMENTS: dict[str, list[str]] = {
     # fasttext-numpy2: the build its fastText filter loads. spacy: its English word splitter.
     "datatrove": ["datatrove[processing,io,cli]==0.10.1", "spacy==3.8.18", "fasttext-numpy2==0.10.4"],
     "dolma": ["dolma==1.2.1"],
+    "nemo": ["nemo-curator[text_cpu]==1.4.0"],
+    "rensa": ["rensa==0.5.0"],
+    "text-dedup": ["text-dedup==0.4.1"],
 }
 PYTHON = (3, 11)
 """dolma's and datatrove's compiled dependencies have wheels for this one."""
+OTHER_PYTHON = {"text-dedup": "python3.12"}
+"""Peers that install with another Python alone, which must be on the PATH."""
 
 
 def python_of(name: str) -> Path:
@@ -44,7 +49,8 @@ def install(name: str) -> None:
         return
     folder = VENVS / name
     say(f"making {shown(folder)}: {' '.join(REQUIREMENTS[name])}")
-    subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(folder)], check=True)
+    python = OTHER_PYTHON.get(name, sys.executable)
+    subprocess.run([python, "-m", "venv", "--clear", "--without-pip", str(folder)], check=True)
     # The Makefile puts uv into .venv; pip does the same but searches minutes for versions of dolma's that fit.
     if importlib.util.find_spec("uv"):
         pip = [
@@ -84,9 +90,9 @@ def main(names: list[str]) -> int:
     for name in names or list(REQUIREMENTS):
         try:
             install(name)
-        except subprocess.CalledProcessError as error:
+        except (subprocess.CalledProcessError, FileNotFoundError) as error:
             failed.append(name)
-            say(f"{name}: not installed (exit code {error.returncode}); its side will be left out")
+            say(f"{name}: not installed ({error}); its side will be left out")
     return 1 if failed else 0
 
 
