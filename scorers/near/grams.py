@@ -7,6 +7,9 @@ a document of fewer words is one n-gram of them all). Containment of A in B is |
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
 from scorers.jit import kernel
@@ -14,18 +17,49 @@ from scorers.near.minhash import shingle_hashes
 from scorers.words import Words
 
 
-def gram_sets(words: Words, ngram: int) -> tuple[np.ndarray, np.ndarray]:
-    """(offsets, grams): the set of document d is ``grams[offsets[d]:offsets[d + 1]]``; int64 and uint64."""
+@dataclass(frozen=True)
+class GramSets:
+    """The set of document d is ``grams[offsets[d]:offsets[d + 1]]``; int64 and uint64."""
+
+    offsets: np.ndarray
+    grams: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """int64 per document."""
+        return np.diff(self.offsets)
+
+    def take(self, rows: np.ndarray) -> GramSets:
+        """The sets of some documents."""
+        sizes = self.sizes[rows]
+        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        grams = np.empty(offsets[-1], np.uint64)
+        _copy(self.offsets, self.grams, rows, offsets, grams)
+        return GramSets(offsets, grams)
+
+
+def joined(sets: Sequence[GramSets]) -> GramSets:
+    """The sets of several batches, in order."""
+    sizes = [np.zeros(1, np.int64), *(one.sizes for one in sets)]
+    grams = [np.zeros(0, np.uint64), *(one.grams for one in sets)]
+    return GramSets(np.cumsum(np.concatenate(sizes)), np.concatenate(grams))
+
+
+def gram_sets(words: Words, ngram: int) -> GramSets:
+    """The sets of a batch of documents."""
     grams = np.empty(len(words), np.uint64)
     offsets = np.zeros(len(words.doc_offsets), np.int64)
     _gram_sets(words.doc_offsets, words.hashes, ngram, offsets, grams)
-    return offsets, grams[: offsets[-1]]
+    return GramSets(offsets, grams[: offsets[-1]])
 
 
-def common(offsets: np.ndarray, grams: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """int64 per pair of documents (positions in ``offsets``): the grams that both have."""
+def common(one: GramSets, other: GramSets, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """int64 per pair: the grams that set ``first[k]`` of one and set ``second[k]`` of the other share."""
     out = np.empty(len(first), np.int64)
-    _common(offsets, grams, first, second, out)
+    _common(one.offsets, one.grams, other.offsets, other.grams, first, second, out)
     return out
 
 
@@ -45,11 +79,11 @@ def _gram_sets(doc_offsets, hashes, ngram, offsets, grams):
 
 
 @kernel
-def _common(offsets, grams, first, second, out):
-    for pair in range(len(first)):
-        i, i_end = offsets[first[pair]], offsets[first[pair] + 1]
-        j, j_end = offsets[second[pair]], offsets[second[pair] + 1]
-        out[pair] = overlap(grams, i, i_end, grams, j, j_end)
+def _copy(offsets, grams, rows, to_offsets, to):
+    for k in range(len(rows)):
+        start = offsets[rows[k]]
+        for i in range(to_offsets[k + 1] - to_offsets[k]):
+            to[to_offsets[k] + i] = grams[start + i]
 
 
 @kernel
@@ -62,3 +96,10 @@ def overlap(one, i, i_end, other, j, j_end):
         i += a <= b
         j += b <= a
     return shared
+
+
+@kernel
+def _common(offsets, grams, other_offsets, other, first, second, out):
+    for pair in range(len(first)):
+        a, b = first[pair], second[pair]
+        out[pair] = overlap(grams, offsets[a], offsets[a + 1], other, other_offsets[b], other_offsets[b + 1])

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scorers.near.folding import fold, folding_table
-from scorers.near.grams import common, gram_sets
+from scorers.near.choice import Choice
+from scorers.near.grams import GramSets, common, gram_sets, joined
 from scorers.near.minhash import BASE, Scheme, band_keys, probability, signatures, splitmix, words_of
 from scorers.near.union import flatten, unite
 from scorers.texts import Texts
@@ -78,18 +79,60 @@ def test_band_keys_are_equal_exactly_where_the_band_is(texts):
 
 @given(TEXTS, st.integers(1, 5))
 def test_sets_of_grams_are_sorted_distinct_and_complete(texts, ngram):
-    offsets, grams = gram_sets(words_of(texts_of(texts)), ngram)
+    found = gram_sets(words_of(texts_of(texts)), ngram)
     expected = [sorted(set(plain_shingles(hashes, ngram))) for hashes in hashes_of(texts)]
-    assert [grams[a:b].tolist() for a, b in zip(offsets, offsets[1:], strict=False)] == expected
+    assert lists(found) == expected
+    rows = np.arange(len(texts))[::-2].copy()
+    assert lists(found.take(rows)) == [expected[row] for row in rows]
+    assert lists(joined([found, found.take(rows)])) == expected + [expected[row] for row in rows]
 
 
 @given(TEXTS.filter(bool), st.randoms())
 def test_common_counts_what_two_sets_share(texts, draw):
-    offsets, grams = gram_sets(words_of(texts_of(texts)), 2)
+    found = gram_sets(words_of(texts_of(texts)), 2)
     pairs = [(draw.randrange(len(texts)), draw.randrange(len(texts))) for _ in range(10)]
     first, second = (np.array(side) for side in zip(*pairs, strict=True))
-    sets = [set(grams[a:b].tolist()) for a, b in zip(offsets, offsets[1:], strict=False)]
-    assert common(offsets, grams, first, second).tolist() == [len(sets[i] & sets[j]) for i, j in pairs]
+    sets = [set(one) for one in lists(found)]
+    assert common(found, found, first, second).tolist() == [len(sets[i] & sets[j]) for i, j in pairs]
+
+
+def lists(sets: GramSets) -> list[list[int]]:
+    return [sets.grams[a:b].tolist() for a, b in zip(sets.offsets, sets.offsets[1:], strict=False)]
+
+
+def passes(shared: int, size: int, other: int, measure: str, threshold: float) -> bool:
+    whole = size if measure == "containment" else size + other - shared
+    return shared >= threshold * whole - 1e-9
+
+
+@given(st.lists(st.sets(st.integers(0, 12), min_size=1, max_size=8), min_size=1, max_size=12), st.data())
+@settings(max_examples=200)
+def test_each_document_goes_to_the_first_kept_one_that_it_is_like(sets, data):
+    """However the documents are cut into blocks."""
+    measure = data.draw(st.sampled_from(["containment", "jaccard"]))
+    most = data.draw(st.integers(1, 3))
+    clusters = data.draw(st.lists(st.integers(0, 2), min_size=len(sets), max_size=len(sets)))
+    cut = data.draw(st.integers(0, len(sets)))
+    chosen = Choice(measure == "jaccard", 0.6, 3, most)
+    found, at = [], 0
+    for part in (sets[:cut], sets[cut:]):
+        grams = np.array([g for one in part for g in sorted(one)], np.uint64)
+        block = GramSets(np.cumsum([0, *map(len, part)]).astype(np.int64), grams)
+        numbers = np.arange(at, at + len(part))
+        order = np.argsort(np.array(clusters[at : at + len(part)], np.int64), kind="stable")
+        leader, shared, sizes = chosen.settle(numbers, np.array(clusters[at : at + len(part)], np.int64), order, block)
+        found += list(zip(leader.tolist(), shared.tolist(), sizes.tolist(), strict=True))
+        at += len(part)
+    leaders: dict[int, list[int]] = {}
+    for i, one in enumerate(sets):
+        mine = leaders.setdefault(clusters[i], [])
+        like = [k for k in mine if passes(len(one & sets[k]), len(one), len(sets[k]), measure, 0.6)]
+        if like:
+            assert found[i] == (like[0], len(one & sets[like[0]]), len(sets[like[0]]))
+        else:
+            assert found[i] == (i, len(one), len(one))
+            if len(mine) < most:
+                mine.append(i)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=200))
