@@ -97,9 +97,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _exit_code(error: Exception) -> int | None:
     """2 for what the user can mend, 1 for failed shards, None for a bug, which keeps its traceback."""
-    from pipeline.errors import ShardsFailed
+    from pipeline.errors import Alarm, ShardsFailed
 
-    if isinstance(error, ShardsFailed):
+    if isinstance(error, (ShardsFailed, Alarm)):
         return 1
     if isinstance(error, (ValueError, OSError)):
         return 2

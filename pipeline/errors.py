@@ -3,6 +3,7 @@
     TamisError
       UserError     the input is wrong: one line that says what, where, what was expected and how to mend it (exit 2)
       WorkspaceBusy another run holds the workspace (exit 2)
+      Alarm         the work is done, but what came out is past a limit that the user has set (exit 1)
       ShardsFailed  some shards failed, the others are done (exit 1)
 
 Scorers raise plain ValueError for wrong settings or damaged model files; the command line shows it like a UserError.
@@ -21,6 +22,10 @@ class UserError(TamisError, ValueError):
 
 class WorkspaceBusy(UserError):
     """Another run holds the workspace."""
+
+
+class Alarm(TamisError):
+    """What a finished step found is past a limit: somebody should look before it is used."""
 
 
 class ShardsFailed(TamisError):

@@ -205,7 +205,7 @@ def score_shard(job: Job) -> dict[str, Counts | Exception]:
                 results[folder] = error
                 del scorers[folder]
     id_column = pa.chunked_array([c for part in ids for c in part.chunks], pa.string())
-    per_source = _rows_by_source(sources)
+    per_source = rows_by_source(sources)
     for folder, scorer in scorers.items():
         parts = columns[folder]
         arrays = [pa.chunked_array([p[i] for p in parts], field.type) for i, field in enumerate(scorer.schema)]
@@ -219,7 +219,7 @@ def score_shard(job: Job) -> dict[str, Counts | Exception]:
     return results
 
 
-def _rows_by_source(parts: list[pa.ChunkedArray]) -> list[dict[str, Any]]:
+def rows_by_source(parts: list[pa.ChunkedArray]) -> list[dict[str, Any]]:
     """Rows of each source, sorted by source."""
     chunks = [chunk for part in parts for chunk in part.chunks]
     if not chunks:

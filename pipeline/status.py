@@ -76,6 +76,9 @@ def status(workspace: Workspace) -> Status:
         record = records[_stage_folder(folder, records)]
         corpus = _corpus(folder)
         total = totals.get(corpus) if corpus and record["kind"] in ("ingest", "score", "select") else None
+        if record["kind"] == "signatures":
+            corpus = record["name"]
+            total = totals.get(corpus)
         if record["kind"] in ("sample", "pack"):
             total = record["info"].get("num_shards")
         elif record["kind"] == "run":
@@ -86,7 +89,7 @@ def status(workspace: Workspace) -> Status:
             total = min(total, record["fields"]["limit"])
         stages.append(_status(workspace, folder, record, corpus, total))
     order = ["ingest", "sample", "losses", "pairs", "strength", "preselect-train", "train", "score", "select"]
-    order += ["export", "pack", "run"]
+    order += ["export", "pack", "run", "signatures"]
     places = {kind: i for i, kind in enumerate(order)}
     stages.sort(key=lambda s: (places.get(s.kind, len(order)), s.corpus or "", s.name, s.folder))
     return Status(workspace.url, _holder(workspace), stages)
@@ -95,7 +98,7 @@ def status(workspace: Workspace) -> Status:
 def _records(workspace: Workspace) -> dict[str, dict[str, Any]]:
     """{folder: stage.json} of all stages."""
     found: dict[str, dict[str, Any]] = {}
-    for parent in ("corpora", "samples", "models", "selections", "exports", "packs", "runs"):
+    for parent in ("corpora", "samples", "signatures", "models", "selections", "exports", "packs", "runs"):
         found |= workspace.stages(parent)
     for parent in ("scores", "losses", "pairs", "strengths"):
         for corpus in workspace.store.folders(parent):
@@ -142,6 +145,10 @@ def _retry(workspace: Workspace, record: dict[str, Any], corpus: str | None) -> 
     name, fields, info = record["name"], record["fields"], record["info"]
     if record["kind"] == "ingest" and info.get("sources"):
         words = ["ingest", *info["sources"], "--corpus", name]
+    elif record["kind"] == "score" and fields.get("scorer") == "near":
+        words = ["repeats", "near", "--alias", name, *(w for one in fields["order"] for w in ("--corpus", one))]
+        words += [w for key, value in fields["settings"].items() for w in ("--set", f"{key}={_yaml(value)}")]
+        words += ["--limit", str(fields["limit"])] if fields.get("limit") else []
     elif record["kind"] == "score" and "scorer" in fields:
         settings = {k: v for k, v in fields.get("settings", {}).items() if v is not None} | info.get("models", {})
         words = ["score", name if fields["scorer"] == name else f"{name}={fields['scorer']}", "--corpus", str(corpus)]

@@ -28,7 +28,7 @@ _SLACK = 1e-9
 def alike(shared: np.ndarray, sizes: np.ndarray, others: np.ndarray, jaccard: bool, threshold: float) -> np.ndarray:
     """Whether either document of a pair would be a near-duplicate of the other."""
     whole = sizes + others - shared if jaccard else np.minimum(sizes, others)
-    return shared >= threshold * whole - _SLACK
+    return shared >= (threshold - _SLACK) * whole
 
 
 class Choice:
