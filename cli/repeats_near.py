@@ -44,8 +44,8 @@ def near(
 ) -> None:
     """Find near-duplicate documents; the verdicts are scores beside the documents, and nothing is removed.
 
-    `tamis select NAME --where near_kept` leaves the near-duplicates out. Exit code 1 says that one cluster or one source
-    would lose more than `alarm_cluster` or `alarm_source`; the scores are written all the same.
+    `tamis select NAME --where near_kept` leaves the near-duplicates out. Exit code 1 says that one cluster or one
+    source would lose more than `alarm_cluster` or `alarm_source`; the scores are written all the same.
     """
     from pipeline.config_errors import parsed
     from pipeline.execute import Compute, Pool

@@ -10,6 +10,8 @@
     scores:
       - {scorer: lengths, tokenizer: tokenizer.json}
       - {scorer: preselect, model: quality}
+    near:                                # near-duplicates: score tables by these aliases (pipeline.near)
+      near: {keep: preselect_score}
     selections:
       best: {by: preselect_score, budget: "10% tokens"}
     exports:
@@ -29,6 +31,7 @@ from pipeline.config_errors import nearest, parsed
 from pipeline.errors import UserError
 from pipeline.export import ExportSettings
 from pipeline.ingest import IngestSettings
+from pipeline.near.settings import NearSettings
 from pipeline.preselect.steps import PreselectSettings
 from pipeline.score import ScoreSpec
 from pipeline.select import SelectSettings
@@ -36,7 +39,7 @@ from pipeline.workspace import checked_name
 from pipeline.yaml_file import placed, read_yaml
 from scorers import SCORERS, scorer_module
 
-SECTIONS = ("workspace", "corpora", "classifiers", "preselect", "scores", "selections", "exports")
+SECTIONS = ("workspace", "corpora", "classifiers", "preselect", "scores", "near", "selections", "exports")
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Config:
     classifiers: dict[str, ClassifierSettings]
     preselect: dict[str, PreselectSettings]
     scores: tuple[ConfiguredScore, ...]
+    near: dict[str, NearSettings]
     selections: dict[str, SelectSettings]
     exports: dict[str, ExportSettings]
 
@@ -83,6 +87,7 @@ class _Reader:
         classifiers = self._named(values, "classifiers", ClassifierSettings, ("rows",))
         preselect = self._preselect(values, corpora, classifiers)
         scores = self._scores(values.get("scores") or [], corpora, classifiers | preselect)
+        near = self._near(values, corpora, scores)
         selections = self._named(values, "selections", SelectSettings, ())
         exports = self._named(values, "exports", ExportSettings, ("out",))
         for name, selection in selections.items():
@@ -99,9 +104,20 @@ class _Reader:
             classifiers,
             preselect,
             scores,
+            near,
             selections,
             exports,
         )
+
+    def _near(
+        self, values: dict[str, Any], corpora: dict[str, Any], scores: tuple[ConfiguredScore, ...]
+    ) -> dict[str, NearSettings]:
+        made = self._named(values, "near", NearSettings, ())
+        for name, settings in made.items():
+            self._known(f"near.{name}.corpora", settings.corpora, corpora)
+            if any(entry.spec.alias == name for entry in scores):
+                raise UserError(f"config {self.shown}: near.{name}: a scorer has that alias; choose another")
+        return {n: one.model_copy(update={"corpora": one.corpora or list(corpora)}) for n, one in made.items()}
 
     def _preselect(
         self, values: dict[str, Any], corpora: dict[str, Any], classifiers: dict[str, Any]

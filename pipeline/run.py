@@ -18,6 +18,10 @@ from pipeline.errors import ShardsFailed
 from pipeline.execute import Pool, jobs_to_do
 from pipeline.export import export, export_stage
 from pipeline.ingest import ingest, ingest_stage
+from pipeline.near import near, search
+from pipeline.near.keys import FILE as SIGNATURES
+from pipeline.near.keys import signature_stage
+from pipeline.near.settings import KEEPS
 from pipeline.preselect.steps import known_steps, make_preselect, trained_model
 from pipeline.score import ScoreSpec, score, score_stage
 from pipeline.select import select, select_stage
@@ -91,9 +95,23 @@ def plan(config: Config, workspace: Workspace) -> list[Planned]:
             named.add(stage.folder)
             planned = _planned(workspace, stage, {stage.folder: there.shards})
             add(replace(planned, name=shown), key)
+    for name, near_settings in config.near.items():
+        needs = [("corpus", corpus) for corpus in near_settings.corpora]
+        if near_settings.keep not in KEEPS:
+            needs += [("score", f"{c}/{e.spec.alias}") for e in config.scores for c in e.corpora]
+        if waits("near", name, needs, ("near", name)):
+            continue
+        for corpus, stage in search(workspace, name, near_settings, named).stages.items():
+            there = workspace.corpus(corpus)
+            signed = signature_stage(there, near_settings)
+            add(_planned(workspace, signed, {signed.folder: there.shards}, SIGNATURES), ("signatures", corpus))
+            planned = _planned(workspace, stage, {stage.folder: there.shards})
+            add(replace(planned, kind="near", name=f"{name} of {corpus}"), ("near", name))
+            named.add(stage.folder)
     for name, selection in config.selections.items():
         chosen = _over_config(config, selection)
         needs = [("corpus", corpus) for corpus in chosen.corpora]
+        needs += [("near", name) for name, one in config.near.items() if set(one.corpora) & set(chosen.corpora)]
         needs += [("score", f"{c}/{e.spec.alias}") for e in config.scores for c in e.corpora if c in chosen.corpora]
         if not waits("select", name, needs, ("selection", name)):
             stage = select_stage(workspace, name, chosen, named)
@@ -135,6 +153,9 @@ def run(config: Config, workspace: Workspace, pool: Pool, limit: int | None = No
         except ShardsFailed as failed:
             failures.append(failed)
     _raise(failures)
+    named = score_stages(config, workspace, limit)
+    for name, near_settings in config.near.items():
+        near(workspace, name, near_settings, pool, named, limit)
     named = named_stages(config, workspace, limit)
     selected = set()
     for name, selection in config.selections.items():
@@ -151,7 +172,14 @@ def _raise(failures: Sequence[ShardsFailed]) -> None:
 
 
 def named_stages(config: Config, workspace: Workspace, limit: int | None = None) -> set[str]:
-    """Folders of the score stages that a config names: what views and selections show."""
+    """Folders of the score stages that a config names, near-duplicates included: what views and selections show."""
+    named = score_stages(config, workspace, limit)
+    found = [search(workspace, name, settings, named, limit) for name, settings in config.near.items()]
+    return named | {stage.folder for one in found for stage in one.stages.values()}
+
+
+def score_stages(config: Config, workspace: Workspace, limit: int | None = None) -> set[str]:
+    """Folders of the stages of a config's scorers."""
     return {
         score_stage(workspace.corpus(corpus), _spec(config, workspace, entry), limit).folder
         for entry in config.scores

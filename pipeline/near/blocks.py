@@ -5,13 +5,14 @@ is too heavy for one gets blocks of its own, the documents to be preferred in th
 worker verifies: a block, or all blocks of one heavy component. What is held is 17 bytes per document of the search (in
 files that the system pages, where that is more than the buffer), and the members of heavy components.
 
-    near/<alias>-<hash8>/blocks/part-00003.parquet    row, root, block (uint32) of a shard's candidates, by block and row
+    near/<alias>-<hash8>/blocks/part-00003.parquet    row, root, block (uint32) of a shard's candidates
     near/<alias>-<hash8>/blocks/groups.parquet        first, count (uint32): the blocks of each group
     near/<alias>-<hash8>/routed/run-00007.parquet     low, high (uint32), pair (uint64), by the blocks of the pair
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
 import tempfile
 import time
@@ -65,8 +66,8 @@ def make_blocks(documents: Documents, pairs: list[str], folder: str, ranks: Rank
         with tempfile.TemporaryDirectory(prefix="tamis-near-") as scratch:
             groups, candidates = _plan(documents, pairs, folder, ranks, buffer, scratch)
         with store.writing(groups_file) as path:
-            columns = [np.array(column, np.uint32) for column in zip(*groups, strict=True)] or [[], []]
-            pq.write_table(pa.table(columns, schema=GROUPS), path)
+            columns = np.array(groups, np.uint32).reshape(-1, 2).T
+            pq.write_table(pa.table(list(columns), schema=GROUPS), path)
             facts = file_facts(path)
         counts = Counts(documents.total, candidates, documents.total - candidates, **facts)
         write_row(documents.workspace, f"{folder}/blocks", "groups", number, begun, counts)
@@ -116,8 +117,8 @@ def _plan(
     for start, stop in _chunks(documents.total, at_once):
         rows = start + np.flatnonzero(candidate[start:stop])
         blocks[rows] = blocks[parents[rows].astype(np.int64)]
-    for root, first in heavy:
-        _cut(documents, parents, blocks, root, first, groups, ranks, budget)
+    for root, block in heavy:
+        _cut(documents, parents, blocks, root, block, groups, ranks, budget)
     for number, part in enumerate(documents.parts):
         own = blocks[part.base : part.base + part.rows]
         rows = np.flatnonzero(candidate[part.base : part.base + part.rows]).astype(np.uint32)
@@ -204,6 +205,6 @@ def _route(documents: Documents, pairs: list[str], blocks: np.ndarray, folder: s
             store.writing(f"{folder}/routed/run-{number:05d}.parquet") as path,
             pq.ParquetWriter(path, ROUTED, compression="zstd", use_dictionary=False) as writer,
         ):
-            for start, stop in zip(edges, edges[1:], strict=False):
+            for start, stop in itertools.pairwise(edges):
                 rows = pa.table([column[start:stop] for column in columns], schema=ROUTED)
                 writer.write_table(rows, row_group_size=max(stop - start, 1))

@@ -14,11 +14,14 @@ import pyarrow.compute as pc
 
 from pipeline.errors import UserError
 from pipeline.near.documents import Part
-from pipeline.near.settings import NearSettings
+from pipeline.near.settings import KEEPS, NearSettings
 from pipeline.select.inputs import check_columns, owners_of
 from pipeline.shards import read_narrow
 from pipeline.storage import Store
 from pipeline.workspace import Corpus
+
+ORDERED = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_temporal)
+"""Columns that `keep` may name."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def ranks_for(corpora: Sequence[Corpus], settings: NearSettings, named: set[str]
 
     named: folders of score stages that a config names.
     """
-    if settings.keep in ("longest", "first"):
+    if settings.keep in KEEPS:
         return Ranks(settings.keep, tuple(settings.sources), {}), {}
     name, _ = _column(settings.keep)
     files, inputs = {}, {}
@@ -70,9 +73,8 @@ def ranks_for(corpora: Sequence[Corpus], settings: NearSettings, named: set[str]
             kind = owner.schema.field(name).type
             if lost := owner.missing():
                 raise UserError(f"keep: {owner.folder} lacks {len(lost)} shards ({next(iter(lost))}); score them first")
-        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
-            if not pa.types.is_temporal(kind):
-                raise UserError(f"keep: column {name!r} of corpus {corpus.name!r} is {kind}; expected numbers or times")
+        if not any(test(kind) for test in ORDERED):
+            raise UserError(f"keep: column {name!r} of corpus {corpus.name!r} is {kind}; expected numbers or times")
     return Ranks(settings.keep, tuple(settings.sources), files), inputs
 
 

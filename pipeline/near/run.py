@@ -88,7 +88,7 @@ def near(
 ) -> dict[str, Any]:
     """Search, and write the score tables. The caller holds the lock.
 
-    Returns what was found (pipeline.near.summary) with `folders`. Raises ShardsFailed, and NearAlarm once all is written.
+    Returns what was found (pipeline.near.summary) and `folders`. Raises ShardsFailed; NearAlarm once all is written.
     """
     found = search(workspace, alias, settings, named, limit)
     folders = {name: stage.folder for name, stage in found.stages.items()}

@@ -8,6 +8,7 @@ One file per shard, by block and document, a row group per block, so that a bloc
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,9 +111,9 @@ def _write(path: str, light: pa.Table, sets: GramSets) -> None:
     blocks = light.column("block").to_numpy()[order]
     edges = [0, *(np.flatnonzero(np.diff(blocks)) + 1).tolist(), len(order)]
     # The n-grams are hashes: nothing to be gained by packing them.
-    narrow = {name: "zstd" for name in LIGHT.names} | {"grams.list.element": "none"}
+    narrow = dict.fromkeys(LIGHT.names, "zstd") | {"grams.list.element": "none"}
     with pq.ParquetWriter(path, SCHEMA, compression=narrow, use_dictionary=["source"]) as writer:
-        for start, stop in zip(edges, edges[1:], strict=False):
+        for start, stop in itertools.pairwise(edges):
             rows = order[start:stop]
             own = sets.take(rows)
             grams = pa.ListArray.from_arrays(

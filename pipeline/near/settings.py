@@ -12,6 +12,10 @@ ASIDE = ("corpora", "alarm_cluster", "alarm_source", "alarm_documents", "buffer_
 """Settings that do not change what is written (corpora count by their hashes)."""
 
 
+KEEPS = ("longest", "first")
+"""Rules of `keep` that need no column."""
+
+
 class NearSettings(BaseModel):
     """Settings of a search for near-duplicates."""
 

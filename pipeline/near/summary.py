@@ -25,7 +25,7 @@ class NearAlarm(Alarm):
         self.result = result
         folders = ", ".join(result["folders"].values())
         super().__init__(
-            f"alarm: {'; '.join(lines)}. The scores are written ({folders}): look at them, then raise the limit to go on"
+            f"alarm: {'; '.join(lines)}. The scores are written ({folders}): look first, then raise the limit to go on"
         )
 
 
@@ -77,14 +77,14 @@ def alarms(result: dict[str, Any], settings: NearSettings) -> list[str]:
         share = one["duplicates"] / max(result["documents"], 1)
         if one["duplicates"] >= settings.alarm_documents and share > settings.alarm_cluster:
             lines.append(
-                f"the cluster of {one['id']!r} ({one['corpus']}) would lose {one['duplicates']:,} documents, {share:.1%} "
-                f"of all (alarm_cluster {settings.alarm_cluster:g})"
+                f"the cluster of {one['id']!r} ({one['corpus']}) would lose {one['duplicates']:,} documents, "
+                f"{share:.1%} of all (alarm_cluster {settings.alarm_cluster:g})"
             )
     for name, counts in result["sources"].items():
         share = counts["duplicates"] / max(counts["documents"], 1)
         if counts["duplicates"] >= settings.alarm_documents and share > settings.alarm_source:
             lines.append(
-                f"source {name!r} would lose {counts['duplicates']:,} of {counts['documents']:,} documents, {share:.1%} "
-                f"(alarm_source {settings.alarm_source:g})"
+                f"source {name!r} would lose {counts['duplicates']:,} of {counts['documents']:,} documents, "
+                f"{share:.1%} (alarm_source {settings.alarm_source:g})"
             )
     return lines

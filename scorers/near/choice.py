@@ -4,11 +4,12 @@
     leader, shared, size = choice.settle(numbers, cluster, order, sets)
 
 The best document of a cluster is kept. Each of the others is compared with the kept documents of its cluster, best
-first: if enough of it is in one of them it is a near-duplicate of that one, else it is kept too. So whatever is not kept
-has been compared, itself, with the document that stands for it; a chain A ~ B ~ C alone never removes C in favour of A.
+first: if enough of it is in one of them it is a near-duplicate of that one, else it is kept too. So whatever is not
+kept has been compared, itself, with the document that stands for it; a chain A ~ B ~ C alone never removes C in favour
+of A.
 
-"Enough": containment of the document in the kept one, or their Jaccard similarity, at least ``threshold``. A document is
-compared with the first ``most`` kept ones of its cluster; what is like none of them is kept.
+"Enough": containment of the document in the kept one, or their Jaccard similarity, at least ``threshold``. A document
+is compared with the first ``most`` kept ones of its cluster; what is like none of them is kept.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Letters become lower case, punctuation becomes spaces, everything else stays. Each character is replaced by one of the
 same number of bytes, so that offsets stay what they are. Lower case is Python's for Latin, Greek, Cyrillic, Armenian
-and Georgian capitals, as far as the small letter has as many bytes; these pairs are fixed by Unicode's stability policy.
+and Georgian capitals, as far as the small letter has as many bytes; Unicode promises that these pairs stay.
 
 >>> data = np.frombuffer("Don’t PANIC, Äpfel!".encode(), np.uint8)
 >>> bytes(fold(data, 0, len(data))).decode().split()
@@ -36,8 +36,8 @@ def folding_table() -> np.ndarray:
     """uint32 of shape (LAST + 256,): what a code point below LAST becomes, then the block of fullwidth forms."""
     points = [*range(LAST), *range(FULLWIDTH, FULLWIDTH + 256)]
     folded = {point: point for point in points}
-    for first, stop in _LETTERS:
-        for point in range(first, stop):
+    for begin, stop in _LETTERS:
+        for point in range(begin, stop):
             lower = chr(point).lower()
             if len(lower) == 1 and _size(ord(lower)) == _size(point):
                 folded[point] = ord(lower)

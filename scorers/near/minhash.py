@@ -25,7 +25,6 @@ from functools import cached_property
 
 import numpy as np
 
-from scorers.bits import pointer
 from scorers.jit import kernel
 from scorers.near.folding import fold
 from scorers.texts import Texts

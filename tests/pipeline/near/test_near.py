@@ -49,7 +49,7 @@ def edited(words: list[str], draw: random.Random) -> list[str]:
     if kind == 3:
         return words[: int(len(words) * draw.uniform(0.6, 1))]
     if kind == 4:
-        return [*"Home Next Previous Contents".split(), *words, *"Last changed on 3 May".split()]
+        return [*["Home", "Next", "Previous", "Contents"], *words, *["Last", "changed", "on", "3", "May"]]
     return [word if draw.random() > 0.08 else f"other{draw.randrange(999)}" for word in words]
 
 

@@ -1,5 +1,6 @@
 """Folding, signatures, n-gram sets and components against plain Python."""
 
+import itertools
 import random
 
 import numpy as np
@@ -8,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scorers.near.folding import fold, folding_table
 from scorers.near.choice import Choice
+from scorers.near.folding import fold, folding_table
 from scorers.near.grams import GramSets, common, gram_sets, joined
 from scorers.near.minhash import BASE, Scheme, band_keys, probability, signatures, splitmix, words_of
 from scorers.near.union import flatten, unite
@@ -55,7 +56,7 @@ def hashes_of(texts: list[str], folded: bool = True) -> list[list[int]]:
     words = words_of(texts_of(texts), folded)
     bounds = words.doc_offsets.tolist()
     values = [int(h) for h in words.hashes]
-    return [values[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [values[a:b] for a, b in itertools.pairwise(bounds)]
 
 
 @given(TEXTS, st.integers(1, 6), st.integers(1, 4), st.integers(1, 4), st.integers(0, 2**32))
