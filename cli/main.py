@@ -20,6 +20,7 @@ from cli import (
     plan,
     preselect,
     prune,
+    repeats,
     run,
     score,
     select,
@@ -50,6 +51,7 @@ app.command("score", rich_help_panel=PARTS)(score.score)
 app.command("import-scores", rich_help_panel=PARTS)(import_scores.import_scores)
 app.add_typer(preselect.app, name="preselect", rich_help_panel=PARTS)
 app.add_typer(ghosts.app, name="ghosts", rich_help_panel=PARTS)
+app.add_typer(repeats.app, name="repeats", rich_help_panel=PARTS)
 app.command("select", rich_help_panel=PARTS)(select.select)
 app.command("export", rich_help_panel=PARTS)(export.export)
 app.command("train", rich_help_panel=PARTS)(train.train)

@@ -123,9 +123,11 @@ def jobs_to_do(
     return todo
 
 
-def pending(workspace: Workspace, folder: str, shards: Sequence[str]) -> list[tuple[str, int]]:
+def pending(
+    workspace: Workspace, folder: str, shards: Sequence[str], ending: str = ".parquet"
+) -> list[tuple[str, int]]:
     """(shard, next attempt) of a stage's shards that are not done or whose files are gone or cut short."""
-    return jobs_to_do(workspace.rows(folder), shards, workspace.store.sizes(folder))
+    return jobs_to_do(workspace.rows(folder), shards, workspace.store.sizes(folder), "{shard}" + ending)
 
 
 def is_transient(error: BaseException) -> bool:

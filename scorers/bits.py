@@ -1,4 +1,4 @@
-"""What the kernels over bytes need and Numba has no name for: bare pointers, eight bytes at a time, trailing zeros.
+"""What kernels need and Numba has no name for: bare pointers, eight bytes at a time, trailing zeros, wide products.
 
 A kernel takes arrays, turns them into pointers once and hands those to its helpers. Numba counts references, with
 atomic instructions, whenever an array is passed on; for a pointer there is nothing to count. Measured on the word
@@ -104,3 +104,22 @@ def equal_before(typing_context, data, i):
         return builder.zext(bits, ir.IntType(64))
 
     return types.uint64(data, types.int64), generate
+
+
+MERSENNE_61 = (1 << 61) - 1
+
+
+@_instruction
+def times_modulo_61(typing_context, a, b):
+    """a * b modulo the prime 2^61 - 1, for uint64 a and b below it."""
+
+    def generate(context, builder, signature, args):
+        wide, word = ir.IntType(128), ir.IntType(64)
+        product = builder.mul(builder.zext(args[0], wide), builder.zext(args[1], wide))
+        prime = ir.Constant(word, MERSENNE_61)
+        low = builder.and_(builder.trunc(product, word), prime)
+        high = builder.trunc(builder.lshr(product, ir.Constant(wide, 61)), word)
+        total = builder.add(low, high)
+        return builder.select(builder.icmp_unsigned(">=", total, prime), builder.sub(total, prime), total)
+
+    return types.uint64(types.uint64, types.uint64), generate

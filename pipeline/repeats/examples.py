@@ -1,0 +1,100 @@
+"""The longest and the most repeated spans, readable, with the places where they stand.
+
+A span is a stretch of windows of one multiplicity. Every shard keeps the best of each ranking; a span among the best
+of all is among the best of every shard that has it, so that the places found add up exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from scorers.repetition.coverage import Stretches
+
+PLACES = 5
+"""Places of a span that are kept: the first ones."""
+LONGEST_TEXT = 2000
+"""Characters of an example; what is longer loses its middle."""
+
+Span = dict[str, Any]
+"""identity, words, occurrences, documents, found (places seen), text, chars, places"""
+
+RANKINGS: dict[str, Callable[[Any, Any], tuple[Any, ...]]] = {
+    "longest": lambda words, occurrences: (words, occurrences),
+    "most": lambda words, occurrences: (occurrences, words),
+    "mass": lambda words, occurrences: (words * occurrences, words),
+}
+"""What a ranking goes by, first and second."""
+
+
+def gathered(
+    kept: dict[int, Span], found: Stretches, most: int, describe: Callable[[int], tuple[str, int, Any]]
+) -> None:
+    """Add the stretches of a batch to the best so far. describe: text, characters and place of a stretch."""
+    if not len(found.identity):
+        return
+    distinct, first, counts = np.unique(found.identity, return_index=True, return_counts=True)
+    words, occurrences = found.words[first], found.occurrences[first]
+    best = np.zeros(len(distinct), np.bool_)
+    for ranking in RANKINGS.values():
+        one, two = ranking(words, occurrences)
+        best[np.lexsort((distinct, -two, -one))[:most]] = True
+    for i in np.flatnonzero(best).tolist():
+        identity = int(distinct[i])
+        places = np.flatnonzero(found.identity == distinct[i])[:PLACES]
+        described = [describe(int(place)) for place in places]
+        add(
+            kept,
+            {
+                "identity": identity,
+                "words": int(words[i]),
+                "occurrences": int(occurrences[i]),
+                "documents": int(found.documents[first[i]]),
+                "found": int(counts[i]),
+                "text": described[0][0],
+                "chars": described[0][1],
+                "places": [place for _, _, place in described],
+            },
+        )
+    prune(kept, most)
+
+
+def add(kept: dict[int, Span], span: Span) -> None:
+    """Add a span, or the further places of one that is there."""
+    there = kept.get(span["identity"])
+    if there is None:
+        kept[span["identity"]] = span
+        return
+    there["found"] += span["found"]
+    there["places"] = (there["places"] + span["places"])[:PLACES]
+
+
+def prune(kept: dict[int, Span], most: int) -> None:
+    """Leave the best of each ranking."""
+    if len(kept) <= most:
+        return
+    best: set[int] = set()
+    for name in RANKINGS:
+        best |= {span["identity"] for span in ranked(kept.values(), name)[:most]}
+    for identity in kept.keys() - best:
+        del kept[identity]
+
+
+def ranked(spans: Iterable[Span], ranking: str) -> list[Span]:
+    """The spans, best first."""
+
+    def place(span: Span) -> tuple[Any, ...]:
+        one, two = RANKINGS[ranking](span["words"], span["occurrences"])
+        return -one, -two, span["identity"]
+
+    return sorted(spans, key=place)
+
+
+def shortened(text: str) -> str:
+    """The text, or its beginning and end."""
+    if len(text) <= LONGEST_TEXT:
+        return text
+    half = LONGEST_TEXT // 2
+    return f"{text[:half]} [...] {text[-half:]}"

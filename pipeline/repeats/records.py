@@ -1,0 +1,190 @@
+"""Files of records on their way from shards to partitions, and of answers on their way back.
+
+A file of records holds the windows of one shard, in runs of `layout.run`, each sorted by partition; a file of answers
+holds what one partition knows of each such stretch. Both end with an index, so that either side reads just its own
+part of every file. Numbers are little-endian and 8 bytes wide, those of an answer 4.
+
+    records: [run 0: partition 0, 1, ...] [run 1: ...] ... index int64 (partitions + 1, runs), tail
+    answers: [file 0 run 0] [file 0 run 1] ... sets, spectrum, index int64 (stretches + 1), tail
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from pipeline.repeats.settings import Layout
+from pipeline.storage import Store
+from scorers.repetition.counting import RECORD_BYTES, route
+
+MAGIC = 0x5441_4D49_5352_4550
+_TAIL = 8
+"""Numbers at the end of either file."""
+
+
+class RecordsWriter:
+    """Write the records of one shard to an open file."""
+
+    def __init__(self, file: BinaryIO, layout: Layout):
+        self._file, self._layout = file, layout
+        self._run = np.empty((layout.run, 2), np.uint64)
+        self._routed = np.empty((layout.run, 2), np.uint64)
+        self._filled = self.records = 0
+        self._begins: list[np.ndarray] = []
+
+    def add(self, records: np.ndarray) -> None:
+        """Records in text order: uint64 of shape (n, 2)."""
+        done = 0
+        while done < len(records):
+            part = records[done : done + self._layout.run - self._filled]
+            self._run[self._filled : self._filled + len(part)] = part
+            self._filled += len(part)
+            done += len(part)
+            if self._filled == self._layout.run:
+                self._flush()
+
+    def _flush(self) -> None:
+        routed = self._routed[: self._filled]
+        self._begins.append(route(self._run[: self._filled], self._layout.bits, routed) + self.records)
+        self._file.write(routed.data)
+        self.records += self._filled
+        self._filled = 0
+
+    def close(self, documents: int, words: int, windows: int) -> None:
+        """Write what waits, and the index. windows: all, those that were not drawn included."""
+        if self._filled:
+            self._flush()
+        index = np.zeros((self._layout.partitions + 1, len(self._begins)), np.int64)
+        for run, begins in enumerate(self._begins):
+            index[:, run] = begins
+        self._file.write(index.tobytes())
+        tail = [MAGIC, self._layout.bits, self._layout.run, len(self._begins), self.records, documents, words, windows]
+        self._file.write(np.array(tail, np.int64).tobytes())
+
+
+@dataclass(frozen=True)
+class RecordsFile:
+    """A finished file of records, as a task needs it."""
+
+    name: str
+    size: int
+    runs: int
+    records: int
+    documents: int
+    words: int
+    windows: int
+
+    @classmethod
+    def of(cls, store: Store, name: str, size: int) -> RecordsFile:
+        """Read the tail. Raises ValueError for a file that is no such file."""
+        with _ranges(store, name) as read:
+            tail = read(size - 8 * _TAIL, size).view(np.int64) if size >= 8 * _TAIL else np.zeros(_TAIL, np.int64)
+        if tail[0] != MAGIC:
+            raise ValueError(f"{store.shown(name)} is damaged; remove it and run again")
+        return cls(name, size, *(int(value) for value in tail[3:8]))
+
+    def partition(self, store: Store, number: int, layout: Layout) -> tuple[np.ndarray, Iterator[np.ndarray]]:
+        """Records of a partition in each run, and those records, run by run."""
+        index = self.records * RECORD_BYTES
+        with _ranges(store, self.name) as read:
+            rows = index + 8 * self.runs * number
+            begins, ends = read(rows, rows + 16 * self.runs).view(np.int64).reshape(2, self.runs)
+        return ends - begins, self._parts(store, begins, ends)
+
+    def _parts(self, store: Store, begins: np.ndarray, ends: np.ndarray) -> Iterator[np.ndarray]:
+        with _ranges(store, self.name) as read:
+            for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
+                yield read(begin * RECORD_BYTES, end * RECORD_BYTES).view(np.uint64).reshape(-1, 2)
+
+
+class AnswersWriter:
+    """Write the answers of one partition to an open file, stretch by stretch."""
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self._begins = [0]
+        self._answers = 0
+
+    def add(self, answers: np.ndarray) -> None:
+        """Answers of the next stretch: uint32 of shape (n, 4), places in the stretch first."""
+        self._file.write(np.ascontiguousarray(answers).data)
+        self._answers += len(answers)
+        self._begins.append(self._answers)
+
+    def close(self, sets: np.ndarray, spectrum: np.ndarray) -> None:
+        """Write the sets (uint64 of shape (m, 2)), the spectrum (int64 of shape (m, 3)) and the index."""
+        for array in (sets.astype(np.uint64), spectrum.astype(np.int64), np.array(self._begins, np.int64)):
+            self._file.write(array.tobytes())
+        tail = [MAGIC, self._answers, len(sets), len(spectrum), len(self._begins) - 1, 0, 0, 0]
+        self._file.write(np.array(tail, np.int64).tobytes())
+
+
+@dataclass(frozen=True)
+class AnswersFile:
+    """A finished file of answers."""
+
+    name: str
+    size: int
+    answers: int
+    num_sets: int
+    num_spectrum: int
+    stretches: int
+
+    @classmethod
+    def of(cls, store: Store, name: str, size: int) -> AnswersFile:
+        """Read the tail. Raises ValueError for a file that is no such file."""
+        with _ranges(store, name) as read:
+            tail = read(size - 8 * _TAIL, size).view(np.int64) if size >= 8 * _TAIL else np.zeros(_TAIL, np.int64)
+        if tail[0] != MAGIC:
+            raise ValueError(f"{store.shown(name)} is damaged; remove it and run again")
+        return cls(name, size, *(int(value) for value in tail[1:5]))
+
+    def sets(self, store: Store) -> np.ndarray:
+        """uint64 of shape (m, 2)."""
+        return self._after(store, 0, 16 * self.num_sets).view(np.uint64).reshape(-1, 2)
+
+    def spectrum(self, store: Store) -> np.ndarray:
+        """int64 of shape (m, 3): occurrences, documents, distinct."""
+        return self._after(store, 16 * self.num_sets, 24 * self.num_spectrum).view(np.int64).reshape(-1, 3)
+
+    def begins(self, store: Store, first: int, count: int) -> np.ndarray:
+        """Where ``count`` stretches from ``first`` on begin, and where the last of them ends."""
+        skipped = 16 * self.num_sets + 24 * self.num_spectrum + 8 * first
+        return self._after(store, skipped, 8 * (count + 1)).view(np.int64)
+
+    def read(self, store: Store, begin: int, end: int) -> np.ndarray:
+        """Answers by number: uint32 of shape (n, 4)."""
+        with _ranges(store, self.name) as read:
+            return read(16 * begin, 16 * end).view(np.uint32).reshape(-1, 4)
+
+    def _after(self, store: Store, skipped: int, size: int) -> np.ndarray:
+        begin = 16 * self.answers + skipped
+        with _ranges(store, self.name) as read:
+            return read(begin, begin + size)
+
+
+@contextmanager
+def _ranges(store: Store, name: str) -> Iterator[Any]:
+    """A function that reads bytes begin .. end of a file as uint8."""
+    if not store.is_local:
+        path = store.path(name)
+        yield lambda begin, end: _bytes(store.fs.cat_file(path, start=begin, end=end) if end > begin else b"")
+        return
+    with open(store.path(name), "rb", buffering=0) as file:
+
+        def read(begin: int, end: int) -> np.ndarray:
+            file.seek(begin)
+            found = np.fromfile(file, np.uint8, end - begin)
+            if len(found) != end - begin:
+                raise ValueError(f"{store.shown(name)} is cut short; remove it and run again")
+            return found
+
+        yield read
+
+
+def _bytes(data: bytes) -> np.ndarray:
+    return np.frombuffer(data, np.uint8)

@@ -1,0 +1,153 @@
+"""The three steps over all text: windows of a shard, counts of a partition, coverage of a shard.
+
+Each is a job with a ledger row after its file, so that a killed run goes on where it stopped; each checks that what
+came out of the one before has arrived in full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.execute import Counts, Job
+from pipeline.repeats.emit import Reader, check_unchanged, windows_in
+from pipeline.repeats.records import AnswersWriter, RecordsFile, RecordsWriter
+from pipeline.repeats.settings import Layout
+from pipeline.shards import file_facts
+from pipeline.storage import Store
+from scorers.repetition.counting import Slab, Table
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class EmitTask:
+    """Step one on one shard."""
+
+    reader: Reader
+    documents: str
+    size: int
+    layout: Layout
+    target: str
+
+
+def emit_shard(job: Job) -> dict[str, Counts | Exception]:
+    """Write the records of all windows of a shard."""
+    store, task = job.workspace.store, job.task
+    check_unchanged(store, task.documents, task.size)
+    documents = words = total = size = 0
+    with store.writing(task.target) as path:
+        with open(path, "wb") as file:
+            writer = RecordsWriter(file, task.layout)
+            for batch in windows_in(store, task.documents, task.reader):
+                writer.add(batch.windows.records)
+                documents += batch.table.num_rows
+                words += len(batch.items)
+                total += batch.total
+                size += batch.texts.num_bytes
+            writer.close(documents, words, total)
+        facts = file_facts(path)
+    [(folder, _)] = job.outputs
+    return {folder: Counts(rows_in=documents, rows_out=documents, bytes_in=size, **facts)}
+
+
+@dataclass(frozen=True)
+class CountTask:
+    """Step two on one partition. files: all of step one, those of `against` first; references: their documents."""
+
+    number: int
+    layout: Layout
+    files: tuple[RecordsFile, ...]
+    references: int | None
+    target: str
+
+
+def count_partition(job: Job) -> dict[str, Counts | Exception]:
+    """Count the records of one partition, and write what is known of each record that is repeated."""
+    store, task = job.workspace.store, job.task
+    partition = _Partition(store, task)
+    table = Table(task.layout.bits, task.references, min(partition.expected, task.layout.slab * 4))
+    only: list[tuple[int, Slab]] = []
+    seen = 0
+    for begin, records in partition.slabs():
+        slab = Slab.of(records, task.layout.bits)
+        table.add(slab)
+        seen += len(records)
+        only = [(begin, slab)] if begin == 0 else []
+    assert seen == partition.expected, f"partition {task.number}: {partition.expected} windows in, {seen} counted"
+    assert task.references is not None or table.counted == seen
+    table.seal(2 if task.references is None else 1)
+    # What fitted at once is still there, in its buckets.
+    slabs = only or ((begin, Slab.of(records, task.layout.bits)) for begin, records in partition.slabs())
+    with store.writing(task.target) as path:
+        with open(path, "wb") as file:
+            writer = AnswersWriter(file)
+            for begin, slab in slabs:
+                partition.write(table, slab, begin, writer)
+            partition.finish(writer)
+            pairs, distinct = table.spectrum()
+            writer.close(table.sets, np.column_stack([pairs, distinct]))
+        facts = file_facts(path)
+    [(folder, _)] = job.outputs
+    return {folder: Counts(rows_in=seen, rows_out=seen, **facts)}
+
+
+class _Partition:
+    """The records of one partition over all files, and the stretches they lie in: one per file and run."""
+
+    def __init__(self, store: Store, task: CountTask):
+        self._store, self._task = store, task
+        lengths = []
+        for file in task.files:
+            lengths.append(file.partition(store, task.number, task.layout)[0])
+        self._ends = np.cumsum(np.concatenate([np.zeros(0, np.int64), *lengths]))
+        self.expected = int(self._ends[-1]) if len(self._ends) else 0
+        self._waiting = np.zeros((0, 4), np.uint32)
+        self._stretch = 0
+
+    def slabs(self) -> Iterator[tuple[int, np.ndarray]]:
+        """(position in the partition, records), with documents numbered over all files."""
+        size = min(self._task.layout.slab, max(self.expected, 1))
+        slab = np.empty((size, 2), np.uint64)
+        filled = begin = base = 0
+        for file in self._task.files:
+            for part in file.partition(self._store, self._task.number, self._task.layout)[1]:
+                done = 0
+                while done < len(part):
+                    piece = part[done : done + size - filled]
+                    slab[filled : filled + len(piece), 0] = piece[:, 0]
+                    np.add(piece[:, 1], np.uint64(base), out=slab[filled : filled + len(piece), 1])
+                    filled += len(piece)
+                    done += len(piece)
+                    if filled == size:
+                        yield begin, slab
+                        begin += size
+                        filled = 0
+            base += file.documents
+        if filled:
+            yield begin, slab[:filled]
+
+    def write(self, table: Table, slab: Slab, begin: int, writer: AnswersWriter) -> None:
+        """Hand the answers of a slab to the writer, cut at the ends of stretches."""
+        found = table.answers(slab)
+        places = found.places + begin
+        starts = np.concatenate([np.zeros(1, np.int64), self._ends])
+        which = np.searchsorted(self._ends, places, side="right")
+        columns = ((places - starts[which]).astype(np.uint32), found.occurrences, found.documents, found.sets)
+        answers = np.stack(columns, axis=1)
+        end = begin + len(slab.records)
+        while self._stretch < len(self._ends) and self._ends[self._stretch] <= end:
+            stop = int(np.searchsorted(which, self._stretch, side="right"))
+            writer.add(np.concatenate([self._waiting, answers[:stop]]))
+            self._waiting, answers, which = self._waiting[:0], answers[stop:], which[stop:]
+            self._stretch += 1
+        self._waiting = np.concatenate([self._waiting, answers])
+
+    def finish(self, writer: AnswersWriter) -> None:
+        """Stretches without a record at the end of an empty partition."""
+        while self._stretch < len(self._ends):
+            writer.add(self._waiting)
+            self._waiting = self._waiting[:0]
+            self._stretch += 1
