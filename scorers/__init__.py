@@ -28,6 +28,7 @@ SCORERS: dict[str, str] = {
     "fasttext": "scorers.fasttext.labels",
     "lengths": "scorers.lengths",
     "repetition": "scorers.repetition",
+    "ghosts": "scorers.ghosts.find",
 }
 
 

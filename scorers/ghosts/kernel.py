@@ -1,0 +1,464 @@
+"""One pass over the bytes: canonical words, windows that a registry may know, runs of words of a list.
+
+A word's hash is made while its letters are read; everything else happens at its end. Nearly every word of ordinary text
+is in no list, which a bitmap that stays in the nearest cache says at once. Only a window whose words are all in the
+registry's list (or, for a registry that does not name its list, every window) is looked up, first in a Bloom filter of
+one load, then in the sorted probes: so the size of a registry hardly shows. What is found here are candidates, a few
+per million words; windows.py and runs.py decide about them.
+
+    found = scan(data, offsets, vocabulary, probes)          # structured array, FOUND
+    words = canonical_words(data, offsets)                   # for tables and tests
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from scorers.bits import inlined, load_bytes, pointer, read_only, trailing_zeros
+from scorers.ghosts.canonical import IGNORED, LARGEST, SEPARATOR, fold_table
+from scorers.jit import kernel
+from scorers.words import decode, mix
+
+WINDOW, RUN = 1, 2
+"""Kinds of what is found."""
+KNOWN, COUNTS, STOP = 1, 2, 4
+"""Flags of a word: of the registry's list; counts for runs; of the runs' list, but too common to count."""
+SHORTEST = 5
+"""Words of the shortest run that is reported."""
+RING = 64
+"""Words that are remembered: the longest window."""
+NEAR = 16
+"""Words back in which a repeated one is noticed."""
+
+FOUND = np.dtype(
+    [
+        ("kind", "i8"),
+        ("doc", "i8"),
+        ("begin", "i8"),  # bytes, within the document
+        ("end", "i8"),
+        ("words", "i8"),  # that count
+        ("hash", "u8"),  # of the words, in order
+        ("falls", "i8"),  # words that come before their predecessor in the alphabet
+        ("rises", "i8"),
+        ("breaks", "i8"),  # gaps with a line break
+        ("marks", "i8"),  # gaps with anything but white space
+        ("repeats", "i8"),  # words that came shortly before
+        ("capitals", "i8"),
+    ]
+)
+_FIELDS = len(FOUND.names or ())
+
+_SEED = np.uint64(0x9E3779B97F4A7C15)
+_FOLD = np.uint64(0xBF58476D1CE4E5B9)
+_ROLL = np.uint64(0xD6E8FEB86659FD93)
+_BITMAP_SHIFT = np.uint64(64 - 17)
+_SIX, _SIXTY_THREE, _32 = np.uint64(6), np.uint64(63), np.uint64(32)
+_ONE, _THREE = np.uint64(1), np.uint64(3)
+_EACH_20, _EACH_7F, _EACH_80 = (np.uint64(0x0101010101010101 * byte) for byte in (0x20, 0x7F, 0x80))
+_FROM_A, _PAST_Z = (np.uint64(0x0101010101010101 * (0x80 - byte)) for byte in (ord("a"), ord("z") + 1))
+_FROM_0, _PAST_9 = (np.uint64(0x0101010101010101 * (0x80 - byte)) for byte in (ord("0"), ord("9") + 1))
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Words by their hashes. bitmap: uint64, 2**17 bits; slots: uint64, a power of two, 0 is free; flags: uint8."""
+
+    bitmap: np.ndarray
+    slots: np.ndarray
+    flags: np.ndarray
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Windows of `size` words by 32 bits of their hashes. blocks: uint64, the Bloom filter; sorted: uint32.
+
+    listed: whether only windows of KNOWN words are looked up.
+    """
+
+    size: int
+    listed: bool
+    blocks: np.ndarray
+    sorted: np.ndarray
+
+
+@dataclass(frozen=True)
+class CanonicalWords:
+    """Canonical words of n documents: doc_offsets int64 (n + 1,); begins, ends int64, bytes within the document."""
+
+    doc_offsets: np.ndarray
+    begins: np.ndarray
+    ends: np.ndarray
+    hashes: np.ndarray
+
+
+def vocabulary(words: dict[int, int]) -> Vocabulary:
+    """From {hash: flags}."""
+    size = 1 << max(4, (2 * len(words)).bit_length())
+    made = Vocabulary(np.zeros(1 << 11, np.uint64), np.zeros(size, np.uint64), np.zeros(size, np.uint8))
+    for value, flags in words.items():
+        made.bitmap[value >> 53] |= np.uint64(1 << (value >> 47 & 63))
+        slot = value & size - 1
+        while made.slots[slot]:
+            slot = slot + 1 & size - 1
+        made.slots[slot], made.flags[slot] = value, flags
+    return made
+
+
+def probes(size: int, windows: np.ndarray, listed: bool) -> Probes:
+    """From uint32, the upper halves of the hashes of windows (window_hashes)."""
+    ordered = np.unique(windows.astype(np.uint32))
+    blocks = np.zeros(max(1, len(ordered) // 4), np.uint64)
+    if len(ordered):
+        place, bits = _bloom(ordered.astype(np.uint64), len(blocks))
+        np.bitwise_or.at(blocks, place, bits)
+    return Probes(size, listed, blocks, ordered)
+
+
+def _bloom(probe: np.ndarray, blocks: int) -> tuple[np.ndarray, np.ndarray]:
+    """Block and bits of probes (uint64): what the kernel does, for arrays."""
+    place = (probe * np.uint64(blocks) >> _32).astype(np.int64)
+    spread = probe * _SEED >> np.uint64(20)
+    bits = np.zeros(len(probe), np.uint64)
+    for k in range(4):
+        bits |= _ONE << (spread >> np.uint64(6 * k) & _SIXTY_THREE)
+    return place, bits
+
+
+@cache
+def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """ASCII letters (0 separates), and the arrays of the fold table."""
+    table = fold_table()
+    ascii_letters = np.array([max(table.fold(c), 0) for c in range(128)], np.uint8)
+    assert all(table.fold(c) >= 0 for c in range(128))
+    return tuple(map(read_only, (ascii_letters, table.index, table.pages, table.several)))  # type: ignore[return-value]
+
+
+def scan(data: np.ndarray, offsets: np.ndarray, words: Vocabulary, known: Probes) -> np.ndarray:
+    """FOUND of the documents ``data[offsets[d]:offsets[d + 1]]``, in order of documents and of ends.
+
+    Runs of at least SHORTEST words that count, and windows that the probes know.
+    """
+    found = np.empty((64, _FIELDS), np.int64)
+    doc = num = 0
+    while True:
+        doc, num = _scan(
+            read_only(data),
+            read_only(offsets),
+            *_tables(),
+            read_only(words.bitmap),
+            read_only(words.slots),
+            read_only(words.flags),
+            known.size if len(known.sorted) else 0,
+            known.listed,
+            read_only(known.blocks),
+            read_only(known.sorted),
+            doc,
+            num,
+            found,
+        )
+        if doc == len(offsets) - 1:
+            return found[:num].view(FOUND).reshape(-1)
+        found = np.concatenate([found, np.empty((len(found) * 3, _FIELDS), np.int64)])
+
+
+def canonical_words(data: np.ndarray, offsets: np.ndarray) -> CanonicalWords:
+    """All canonical words, as the pass sees them."""
+    most = int(offsets[-1] - offsets[0]) // 2 + len(offsets)
+    begins, ends, hashes = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.uint64)
+    doc_offsets = np.zeros(len(offsets), np.int64)
+    num = _words(read_only(data), read_only(offsets), *_tables(), doc_offsets, begins, ends, hashes)
+    return CanonicalWords(doc_offsets, begins[:num], ends[:num], hashes[:num])
+
+
+def window_hashes(hashes: np.ndarray, size: int) -> np.ndarray:
+    """uint64 of the windows of `size` words: of (n, length) word hashes, (n, length - size + 1)."""
+    rolled = np.zeros((len(hashes), hashes.shape[1] - size + 1), np.uint64)
+    for k in range(size):
+        rolled = rolled * _ROLL + hashes[:, k : k + rolled.shape[1]]
+    return _mixed(rolled)
+
+
+def _mixed(h: np.ndarray) -> np.ndarray:
+    """scorers.words.mix, for arrays."""
+    h = (h ^ (h >> _32)) * _FOLD
+    h = (h ^ (h >> np.uint64(29))) * np.uint64(0x94D049BB133111EB)
+    return h ^ (h >> _32)
+
+
+@inlined
+def _plain_letters(x):
+    """How many of 8 bytes, from the lowest, are ASCII letters or digits; and the bytes with letters in lower case."""
+    plain = x & _EACH_7F
+    lower = plain | _EACH_20
+    letter = (lower + _FROM_A) & ~(lower + _PAST_Z)
+    digit = (plain + _FROM_0) & ~(plain + _PAST_9)
+    other = ~((letter | digit) & ~x) & _EACH_80
+    return np.int64(trailing_zeros(other) >> _THREE), lower
+
+
+@kernel
+def _folded_word(text, i, end, letters, page_of, page, several):
+    """_next_word for any characters, letter by letter."""
+    begin, stop, h, chunk, size = np.int64(-1), i, _SEED, np.uint64(0), 0
+    while i < end:
+        point, width = np.int64(text[i]), 1
+        if point < 128:
+            value = np.int64(letters[point])
+        else:
+            point, width = decode(text, i, end)
+            value = point
+            if point < LARGEST:
+                value = np.int64(page[np.int64(page_of[point >> 7]) << 7 | (point & 127)])
+        if value == SEPARATOR:
+            if begin >= 0:
+                break
+        elif value != IGNORED:
+            if begin < 0:
+                begin = i
+            stop = i + width
+            more = np.int64(0)
+            if value < 0:
+                more = -1 - value
+                value = np.int64(several[more - 1])
+            while value:
+                # The letter's UTF-8, byte by byte.
+                left = 0 if value < 0x80 else 1 if value < 0x800 else 2 if value < 0x10000 else 3
+                byte = value if left == 0 else (0xFF00 >> left + 1 & 0xFF) | value >> 6 * left
+                while True:
+                    chunk |= np.uint64(byte) << np.uint64(8 * size)
+                    size += 1
+                    if size == 8:
+                        h = (h ^ chunk) * _FOLD
+                        h ^= h >> _32
+                        chunk, size = np.uint64(0), 0
+                    if left == 0:
+                        break
+                    left -= 1
+                    byte = 0x80 | (value >> 6 * left & 0x3F)
+                value = np.int64(0)
+                if more:
+                    value = np.int64(several[more])
+                    more += 1
+        i += width
+    return begin, stop, mix(h ^ (chunk | _ONE << np.uint64(8 * size))), i
+
+
+@inlined
+def _next_word(text, i, end, limit, letters, page_of, page, several):
+    """(begin, end, hash, where to go on) of the first word at or after i; begin is -1 if there is none.
+
+    The hash is that of scorers.words.hash_bytes over the canonical word in UTF-8. Nearly every word is ASCII up to the
+    character after it: eight bytes at a time. Any other one starts again, letter by letter.
+    """
+    while i < end and text[i] < 128 and not letters[text[i]]:
+        i += 1
+    begin, h = i, _SEED
+    run, lower = _plain_letters(load_bytes(text, i, limit))
+    run = min(run, end - i)
+    while run == 8:
+        h = (h ^ lower) * _FOLD
+        h ^= h >> _32
+        i += 8
+        run, lower = _plain_letters(load_bytes(text, i, limit))
+        run = min(run, end - i)
+    i += run
+    mark = _ONE << np.uint64(8 * run)
+    h = mix(h ^ ((lower & (mark - _ONE)) | mark))
+    if i < end and text[i] >= 128:
+        return _folded_word(text, begin, end, letters, page_of, page, several)
+    return (begin if i > begin else np.int64(-1)), i, h, i
+
+
+@kernel
+def _words(data, offsets, letter_of, index, pages, several_of, doc_offsets, begins, ends, hashes):
+    text, letters, page_of = pointer(data), pointer(letter_of), pointer(index)
+    page, several, limit = pointer(pages), pointer(several_of), len(data)
+    num = 0
+    for doc in range(len(offsets) - 1):
+        first, i, end = offsets[doc], offsets[doc], offsets[doc + 1]
+        while True:
+            begin, stop, h, i = _next_word(text, i, end, limit, letters, page_of, page, several)
+            if begin < 0:
+                break
+            begins[num], ends[num], hashes[num] = begin - first, stop - first, h
+            num += 1
+        doc_offsets[doc + 1] = num
+    return num
+
+
+@inlined
+def _flags_of(h, bits, slots, flag, mask):
+    """Flags of a word, 0 for most."""
+    if not bits[np.int64(h >> np.uint64(53))] >> (h >> _BITMAP_SHIFT & _SIXTY_THREE) & _ONE:
+        return 0
+    slot = np.int64(h & mask)
+    size = np.int64(mask)
+    while slots[slot]:
+        if slots[slot] == h:
+            return np.int64(flag[slot])
+        slot = (slot + 1) & size
+    return 0
+
+
+@inlined
+def _may_know(probe, blocks, num_blocks):
+    """The Bloom filter: four bits of one block."""
+    spread = probe * _SEED >> np.uint64(20)
+    bits = _ONE << (spread & _SIXTY_THREE)
+    bits |= _ONE << (spread >> np.uint64(6) & _SIXTY_THREE)
+    bits |= _ONE << (spread >> np.uint64(12) & _SIXTY_THREE)
+    bits |= _ONE << (spread >> np.uint64(18) & _SIXTY_THREE)
+    return blocks[np.int64(probe * num_blocks >> _32)] & bits == bits
+
+
+@inlined
+def _knows(probe, ordered, num):
+    """Whether the sorted probes hold one."""
+    low, high = 0, num
+    while low < high:
+        middle = (low + high) >> 1
+        if np.uint64(ordered[middle]) < probe:
+            low = middle + 1
+        else:
+            high = middle
+    return low < num and np.uint64(ordered[low]) == probe
+
+
+@inlined
+def _order_key(text, begin, end, letters):
+    """The first seven letters, so that keys compare as words do (bytes beyond ASCII as they are)."""
+    key = np.int64(0)
+    for k in range(7):
+        byte = np.int64(0)
+        if begin + k < end:
+            byte = np.int64(text[begin + k])
+            if byte < 128:
+                byte = np.int64(letters[byte])
+        key = key << 8 | byte
+    return key
+
+
+@inlined
+def _gap(text, begin, end):
+    """What lies between two words: 1, a line break; 2, more than white space; 4, the end of a sentence or paragraph."""
+    kind, lines = 0, 0
+    for i in range(begin, end):
+        byte = text[i]
+        if byte == 10:
+            kind |= 1
+            lines += 1
+        elif byte == 46 or byte == 33 or byte == 63 or byte == 58 or byte == 59:  # . ! ? : ;
+            kind |= 6
+        elif byte != 32 and byte != 9 and byte != 13:
+            kind |= 2
+    return kind | 4 if lines > 1 else kind
+
+
+@kernel
+def _scan(
+    data,
+    offsets,
+    letter_of,
+    index,
+    pages,
+    several_of,
+    bitmap,
+    slot_of,
+    flag_of,
+    size,
+    listed,
+    block_of,
+    probe_of,
+    first_doc,
+    num,
+    found,
+):
+    """Scan from first_doc on while there is room; returns (next document, found so far)."""
+    text, letters, page_of = pointer(data), pointer(letter_of), pointer(index)
+    page, several, limit = pointer(pages), pointer(several_of), len(data)
+    bits, slots, flag = pointer(bitmap), pointer(slot_of), pointer(flag_of)
+    blocks, ordered = pointer(block_of), pointer(probe_of)
+    mask, num_blocks, num_probes = np.uint64(len(slot_of) - 1), np.uint64(len(block_of)), len(probe_of)
+    drop = _ONE  # ROLL ** size: what the word that leaves a window has grown by
+    for _ in range(size):
+        drop *= _ROLL
+    hash_ring, begin_ring = np.zeros(RING, np.uint64), np.zeros(RING, np.int64)
+    near_ring = np.zeros(NEAR, np.uint64)
+    hashes, begins, near = pointer(hash_ring), pointer(begin_ring), pointer(near_ring)
+    for doc in range(first_doc, len(offsets) - 1):
+        first, i, end = offsets[doc], offsets[doc], offsets[doc + 1]
+        before_doc = num
+        in_window, rolled = 0, np.uint64(0)
+        count = bridges = falls = rises = breaks = marks = repeats = capitals = 0
+        run_begin = run_end = gap_from = last_key = np.int64(0)
+        run_hash = np.uint64(0)
+        at = 0
+        while True:
+            begin, stop, h, i = _next_word(text, i, end, limit, letters, page_of, page, several)
+            flags = 0
+            if begin >= 0:
+                flags = _flags_of(h, bits, slots, flag, mask)
+                if size and (not listed or flags & KNOWN):
+                    rolled = rolled * _ROLL + h
+                    if in_window >= size:
+                        rolled -= hashes[(at - size) & (RING - 1)] * drop
+                    hashes[at & (RING - 1)], begins[at & (RING - 1)] = h, begin
+                    at += 1
+                    in_window += 1
+                    if in_window >= size:
+                        probe = mix(rolled) >> _32
+                        if _may_know(probe, blocks, num_blocks) and _knows(probe, ordered, num_probes):
+                            if num == len(found):
+                                return doc, before_doc
+                            found[num, 0], found[num, 1] = WINDOW, doc
+                            found[num, 2], found[num, 3] = begins[(at - size) & (RING - 1)] - first, stop - first
+                            found[num, 4], found[num, 5] = size, np.int64(probe)
+                            for k in range(6, _FIELDS):
+                                found[num, k] = 0
+                            num += 1
+                elif in_window:
+                    in_window, rolled = 0, np.uint64(0)
+            gap = 0
+            if flags and count:
+                gap = _gap(text, gap_from, begin)
+            if flags & STOP and count and bridges == 0 and not gap & 4:
+                bridges = 1  # a phrase may hold one such word of its list; a second one ends the run
+                gap_from = stop
+                continue
+            if count and (not flags & COUNTS or gap & 4):
+                if count >= SHORTEST:
+                    if num == len(found):
+                        return doc, before_doc
+                    found[num, 0], found[num, 1] = RUN, doc
+                    found[num, 2], found[num, 3] = run_begin - first, run_end - first
+                    found[num, 4], found[num, 5] = count, np.int64(mix(run_hash))
+                    found[num, 6], found[num, 7], found[num, 8] = falls, rises, breaks
+                    found[num, 9], found[num, 10], found[num, 11] = marks, repeats, capitals
+                    num += 1
+                count = 0
+            if flags & COUNTS:
+                key = _order_key(text, begin, stop, letters)
+                if count == 0:
+                    run_begin, run_hash = begin, np.uint64(0)
+                    bridges = falls = rises = breaks = marks = repeats = capitals = 0
+                else:
+                    breaks += gap & 1
+                    marks += gap >> 1 & 1
+                    falls += key < last_key
+                    rises += key > last_key
+                    for k in range(min(count, NEAR)):
+                        if near[k] == h:
+                            repeats += 1
+                            break
+                near[count & (NEAR - 1)] = h
+                byte = text[begin]
+                capitals += 65 <= byte <= 90
+                run_hash = run_hash * _ROLL + h
+                run_end, gap_from, last_key = stop, stop, key
+                count += 1
+            if begin < 0:
+                break
+    return len(offsets) - 1, num
