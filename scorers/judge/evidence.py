@@ -1,0 +1,118 @@
+"""Whether a judge's answers are answers: how well they agree with themselves, and what a judge that guesses looks like.
+
+    found = evidence(groups, logprobs, mass, documents)
+    found.reliability       # Spearman's correlation between the fits of the two halves of the rounds, stepped up
+    complaint(found)        # None, or what is wrong in one line
+
+A judge can fail in ways that leave plausible columns of numbers: it gives every letter the same probability (flat), it
+always likes the first text (position alone), its answers on the same document have nothing to do with each other
+(noise), or it wants to say something else and the letters get what is left (no answer).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from scorers.judge.design import Groups
+from scorers.judge.fit import Fit, centred, fit
+from scorers.preselect.diagnostics import rank_correlation
+
+FLAT = 0.05
+"""Nats: a judge whose median prompt spreads its log-probabilities less than this tells nothing apart."""
+MASS = 0.2
+"""Median probability of all letters together below which the judge wants to say something else."""
+POSITION = 0.8
+"""Share of what can be explained that slots explain, above which the answers are about places."""
+RELIABILITY = 0.2
+"""Agreement of the halves below which the answers are noise."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the answers show about the judge.
+
+    prompts: how many were looked at. spread: median over prompts of the standard deviation of the centred
+    log-probabilities, nats. mass: median probability of the letters together; NaN if the engine does not tell.
+    position: share of the explained variance that the slots explain; 0 where next to nothing is explained. bias: float (slots,), nats.
+    halves: Spearman's correlation between fits of even and of odd rounds; reliability: of all rounds together, by
+    Spearman and Brown. Both are NaN where a document was seen in one half only.
+    """
+
+    prompts: int
+    spread: float
+    mass: float
+    position: float
+    bias: tuple[float, ...]
+    halves: float
+    reliability: float
+
+    def record(self) -> dict[str, object]:
+        """For JSON: NaN becomes None."""
+        values = asdict(self)
+        return {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in values.items()}
+
+
+def evidence(
+    groups: Groups, logprobs: np.ndarray, mass: np.ndarray | None, documents: int, found: Fit | None = None
+) -> Evidence:
+    """From the answers so far. logprobs: float (prompts, slots); mass: float (prompts,), if known."""
+    found = fit(groups.members, logprobs, documents) if found is None else found
+    y = centred(logprobs)
+    utility = np.where(np.isnan(found.utility), 0, found.utility)[groups.members]
+    own = utility - utility.mean(axis=1, keepdims=True)
+    # Both have taken up some noise, which is not theirs.
+    slots = max(float((found.bias**2).mean()) - found.noise**2 / len(groups), 0.0)
+    seen = max(float((own**2).mean()) - float(np.nanmean(found.error**2)), 0.0)
+    told = slots + seen > 0.01 * float((y**2).mean())
+    halves = split_half(groups, logprobs, documents)
+    return Evidence(
+        prompts=len(groups),
+        spread=float(np.median(y.std(axis=1))),
+        mass=float("nan") if mass is None or len(mass) == 0 else float(np.median(mass)),
+        position=slots / (slots + seen) if told else 0.0,
+        bias=tuple(float(b) for b in found.bias),
+        halves=halves,
+        reliability=2 * halves / (1 + halves) if halves > -1 else halves,
+    )
+
+
+def split_half(groups: Groups, logprobs: np.ndarray, documents: int) -> float:
+    """Spearman's correlation between the utilities of even and odd rounds, over documents that both have seen."""
+    values = []
+    for half in (0, 1):
+        rows = groups.rounds % 2 == half
+        if not rows.any():
+            return float("nan")
+        values.append(fit(groups.members[rows], np.asarray(logprobs)[rows], documents).utility)
+    both = ~np.isnan(values[0]) & ~np.isnan(values[1])
+    return rank_correlation(values[0][both], values[1][both])
+
+
+def complaint(found: Evidence, reliability: float = RELIABILITY) -> str | None:
+    """Why these answers are no basis for labels; None if they may be one."""
+    if not np.isnan(found.mass) and found.mass < MASS:
+        return (
+            f"the judge wants to say something else: over {found.prompts:,} prompts the letters together have a median "
+            f"probability of {found.mass:.3f} (below {MASS})"
+        )
+    if found.spread < FLAT:
+        return (
+            f"the judge's answers are flat: in the median of {found.prompts:,} prompts its log-probabilities differ by "
+            f"{found.spread:.4f} nats (below {FLAT})"
+        )
+    if found.position > POSITION:
+        pulls = ", ".join(f"{b:+.2f}" for b in found.bias)
+        return (
+            f"the judge answers by position: slots explain {found.position:.0%} of what can be explained over "
+            f"{found.prompts:,} prompts (pull of the slots in nats: {pulls})"
+        )
+    if not np.isnan(found.reliability) and found.reliability < reliability:
+        return (
+            f"the judge does not agree with itself: two halves of {found.prompts:,} prompts order the documents with a "
+            f"reliability of {found.reliability:.2f} (below {reliability})"
+        )
+    return None
+
+
