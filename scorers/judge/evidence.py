@@ -24,7 +24,9 @@ FLAT = 0.05
 MASS = 0.2
 """Median probability of all letters together below which the judge wants to say something else."""
 POSITION = 0.8
-"""Share of what can be explained that slots explain, above which the answers are about places."""
+"""Share of the answers' variance that slots explain, above which they are about places..."""
+AGREED = 0.5
+"""...unless what is left agrees with itself so well that the pull of the slots can be taken off."""
 RELIABILITY = 0.2
 """Agreement of the halves below which the answers are noise."""
 
@@ -35,7 +37,7 @@ class Evidence:
 
     prompts: how many were looked at. spread: median over prompts of the standard deviation of the centred
     log-probabilities, nats. mass: median probability of the letters together; NaN if the engine does not tell.
-    position: share of the explained variance that the slots explain; 0 where next to nothing is explained. bias: float (slots,), nats.
+    position: share of that variance that the slots explain. bias: float (slots,), nats.
     halves: Spearman's correlation between fits of even and of odd rounds; reliability: of all rounds together, by
     Spearman and Brown. Both are NaN where a document was seen in one half only.
     """
@@ -60,18 +62,14 @@ def evidence(
     """From the answers so far. logprobs: float (prompts, slots); mass: float (prompts,), if known."""
     found = fit(groups.members, logprobs, documents) if found is None else found
     y = centred(logprobs)
-    utility = np.where(np.isnan(found.utility), 0, found.utility)[groups.members]
-    own = utility - utility.mean(axis=1, keepdims=True)
-    # Both have taken up some noise, which is not theirs.
-    slots = max(float((found.bias**2).mean()) - found.noise**2 / len(groups), 0.0)
-    seen = max(float((own**2).mean()) - float(np.nanmean(found.error**2)), 0.0)
-    told = slots + seen > 0.01 * float((y**2).mean())
+    total = float((y**2).mean())
+    slots = float((y.mean(axis=0) ** 2).mean())
     halves = split_half(groups, logprobs, documents)
     return Evidence(
         prompts=len(groups),
         spread=float(np.median(y.std(axis=1))),
         mass=float("nan") if mass is None or len(mass) == 0 else float(np.median(mass)),
-        position=slots / (slots + seen) if told else 0.0,
+        position=slots / total if total > 0 else 0.0,
         bias=tuple(float(b) for b in found.bias),
         halves=halves,
         reliability=2 * halves / (1 + halves) if halves > -1 else halves,
@@ -102,11 +100,11 @@ def complaint(found: Evidence, reliability: float = RELIABILITY) -> str | None:
             f"the judge's answers are flat: in the median of {found.prompts:,} prompts its log-probabilities differ by "
             f"{found.spread:.4f} nats (below {FLAT})"
         )
-    if found.position > POSITION:
+    if found.position > POSITION and not found.reliability >= AGREED:
         pulls = ", ".join(f"{b:+.2f}" for b in found.bias)
         return (
-            f"the judge answers by position: slots explain {found.position:.0%} of what can be explained over "
-            f"{found.prompts:,} prompts (pull of the slots in nats: {pulls})"
+            f"the judge answers by position: which letter stands where explains {found.position:.0%} of its "
+            f"answers over {found.prompts:,} prompts (pull of the slots in nats: {pulls})"
         )
     if not np.isnan(found.reliability) and found.reliability < reliability:
         return (
