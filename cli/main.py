@@ -17,6 +17,7 @@ from cli import (
     ghosts,
     import_scores,
     ingest,
+    label,
     plan,
     preselect,
     prune,
@@ -49,6 +50,7 @@ app.command("validate", rich_help_panel=RUNS)(plan.validate)
 app.command("ingest", rich_help_panel=PARTS)(ingest.ingest)
 app.command("score", rich_help_panel=PARTS)(score.score)
 app.command("import-scores", rich_help_panel=PARTS)(import_scores.import_scores)
+app.command("label", rich_help_panel=PARTS)(label.label)
 app.add_typer(preselect.app, name="preselect", rich_help_panel=PARTS)
 app.add_typer(ghosts.app, name="ghosts", rich_help_panel=PARTS)
 app.add_typer(repeats.app, name="repeats", rich_help_panel=PARTS)

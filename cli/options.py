@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,3 +30,18 @@ CorporaOption = Annotated[
     list[str] | None,
     typer.Option("--corpus", help="A corpus; may be given several times [all]."),
 ]
+
+
+def assigned(items: list[str] | None, option: str) -> dict[str, Any]:
+    """{key: value} of KEY=VALUE texts; values as in YAML."""
+    import yaml
+
+    from pipeline.errors import UserError
+
+    values = {}
+    for item in items or []:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise UserError(f"{option} {item!r}: expected KEY=VALUE")
+        values[key] = yaml.safe_load(value) if key != "sql" else value
+    return values

@@ -41,6 +41,7 @@ def validate(
     """Check a config without a workspace: keys, values, names that refer to each other, files it needs."""
     from pipeline.config import load
     from pipeline.ingest import check_sources
+    from pipeline.label.steps import read_judge
     from pipeline.models import local_file
     from pipeline.preselect.panel import read_panel, scores
 
@@ -51,6 +52,8 @@ def validate(
         local_file(path, "rows")
     for made in checked.preselect.values():
         scores(read_panel(made.panel), made.strength.benchmarks)
+    for judged in checked.labels.values():
+        read_judge(judged.judge)
     for entry in checked.scores:
         if entry.classifier is None:
             entry.spec.files()

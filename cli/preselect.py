@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.options import MemoryOption, SchedulerOption, WorkersOption, WorkspaceOption
+from cli.options import MemoryOption, SchedulerOption, WorkersOption, WorkspaceOption, assigned
 
 app = typer.Typer(help="Make a PreSelect classifier.", no_args_is_help=True)
 
@@ -47,7 +47,7 @@ def losses(
     from pipeline.workspace import Workspace, default_url
 
     checked = read_panel(panel)
-    drawn = parsed(SampleSettings, _assigned(sample, "--sample"), "sample")
+    drawn = parsed(SampleSettings, assigned(sample, "--sample"), "sample")
     place = Workspace(workspace or default_url())
     source = place.corpus(corpus)
     offers = {"GPU": 1.0} if checked.device.startswith("cuda") else None
@@ -88,8 +88,8 @@ def strength(
     from pipeline.workspace import Workspace, default_url
 
     checked = read_panel(panel)
-    drawn = parsed(SampleSettings, _assigned(sample, "--sample"), "sample")
-    chosen = parsed(StrengthSettings, _assigned(settings, "--set"), "strength")
+    drawn = parsed(SampleSettings, assigned(sample, "--sample"), "sample")
+    chosen = parsed(StrengthSettings, assigned(settings, "--set"), "strength")
     place = Workspace(workspace or default_url())
     with held(place.store):
         found = find_sample(place.corpus(corpus), drawn)
@@ -126,7 +126,7 @@ def train(
     """Train a fastText classifier; the same rows and settings give the same file, byte for byte."""
     from pipeline.errors import UserError
 
-    values = _assigned(settings, "--set")
+    values = assigned(settings, "--set")
     if from_strength is None:
         if not rows or out is None:
             raise UserError("give labelled ROWS and --out MODEL.bin, or --strength NAME with --corpus")
@@ -142,7 +142,7 @@ def train(
         raise UserError("give labelled ROWS or --strength, not both")
     if corpus is None:
         raise UserError("--strength needs --corpus, the corpus that the strengths are of")
-    _train_from_strength(from_strength, corpus, name, _assigned(labels, "--labels"), values, out, workspace)
+    _train_from_strength(from_strength, corpus, name, assigned(labels, "--labels"), values, out, workspace)
 
 
 def _train_from_strength(
@@ -243,18 +243,3 @@ def weights(
         sample, folder, _ = find_strength(place, corpus, strength)
         table = domain_weights(read_strength(sample, folder), by, keep)
     write(table.schema, table.to_batches(), cast(Format, format), out)
-
-
-def _assigned(items: list[str] | None, option: str) -> dict[str, Any]:
-    """{key: value} of KEY=VALUE texts; values as in YAML."""
-    import yaml
-
-    from pipeline.errors import UserError
-
-    values = {}
-    for item in items or []:
-        key, equals, value = item.partition("=")
-        if not equals:
-            raise UserError(f"{option} {item!r}: expected KEY=VALUE")
-        values[key] = yaml.safe_load(value) if key != "sql" else value
-    return values

@@ -1,4 +1,4 @@
-"""Which way of asking a judge recovers the order of documents best, at equal cost: the tables of docs/experiments/labels.md.
+"""Which way of asking a judge recovers the order of documents best at equal cost: tables of docs/experiments/labels.md.
 
     python -m experiments.judge_simulation
 
@@ -35,9 +35,9 @@ TOP = 0.2
 class World:
     """A kind of judge.
 
-    pull: standard deviation of the slots' pulls, in nats; grades: how sure of a grade it is; crowd:
-    how much each further document of a prompt adds to the mood; alone: what it gets wrong about a document besides when it has
-    nothing to compare it with.
+    pull: standard deviation of the slots' pulls, in nats. grades: how sure of a grade it is. crowd: how much each
+    further document of a prompt adds to the mood. alone: what it gets wrong about a document besides when it has nothing
+    to compare it with.
     """
 
     name: str
@@ -147,7 +147,8 @@ def main() -> None:
     print(f"excerpts {EXCERPT} tokens. First figure: Spearman's correlation with the truth; second: share of the")
     print(f"judged best {TOP:.0%} that truly are among the best {TOP:.0%}.\n")
     for world in WORLDS:
-        print(f"**{world.name}** (mood {world.mood}, crowd {world.crowd}, alone {world.alone}, pull of slots {world.pull}, sureness of grades {world.grades})\n")
+        print(f"**{world.name}** (mood {world.mood}, crowd {world.crowd}, alone {world.alone},", end=" ")
+        print(f"pull of slots {world.pull}, sureness of grades {world.grades})\n")
         print("| tokens per document | " + " | ".join(WAYS) + " |")
         print("|---|" + "---|" * len(WAYS))
         for budget in BUDGETS:
@@ -160,11 +161,15 @@ def _cell(world: World, way: str, budget: int) -> str:
     for seed in range(SEEDS):
         one = judge(world, seed)
         value = WAYS[way](one, budget, seed)
-        best, judged = (set(np.argsort(-v, kind="stable")[: int(TOP * DOCUMENTS)].tolist()) for v in (one.quality, value))
+        best, judged = _best(one.quality), _best(value)
         pairs.append((rank_correlation(one.quality, value), len(best & judged) / len(best)))
     figures = np.array(pairs)
     half = 1.96 * figures.std(axis=0, ddof=1) / np.sqrt(SEEDS)
     return ", ".join(f"{m:.3f} ± {h:.3f}" for m, h in zip(figures.mean(axis=0), half, strict=True))
+
+
+def _best(values: np.ndarray) -> set[int]:
+    return set(np.argsort(-values, kind="stable")[: int(TOP * DOCUMENTS)].tolist())
 
 
 if __name__ == "__main__":

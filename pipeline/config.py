@@ -7,6 +7,8 @@
       quality: {rows: ["labelled.jsonl"], dim: 16}
     preselect:                           # classifiers made from a panel of language models (pipeline.preselect)
       taught: {corpus: web, panel: panel.yaml}
+    labels:                              # classifiers made from a language model's judgement (pipeline.label)
+      judged: {corpus: web, judge: judge.yaml}
     scores:
       - {scorer: lengths, tokenizer: tokenizer.json}
       - {scorer: preselect, model: quality}
@@ -31,6 +33,7 @@ from pipeline.config_errors import nearest, parsed
 from pipeline.errors import UserError
 from pipeline.export import ExportSettings
 from pipeline.ingest import IngestSettings
+from pipeline.label.steps import LabelsSettings
 from pipeline.near.settings import NearSettings
 from pipeline.preselect.steps import PreselectSettings
 from pipeline.score import ScoreSpec
@@ -39,7 +42,7 @@ from pipeline.workspace import checked_name
 from pipeline.yaml_file import placed, read_yaml
 from scorers import SCORERS, scorer_module
 
-SECTIONS = ("workspace", "corpora", "classifiers", "preselect", "scores", "near", "selections", "exports")
+SECTIONS = ("workspace", "corpora", "classifiers", "preselect", "labels", "scores", "near", "selections", "exports")
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class ConfiguredScore:
     spec: ScoreSpec
     corpora: tuple[str, ...]
     classifier: str | None
-    """the entry of `classifiers` or `preselect` that is the model, if it is one"""
+    """the entry of `classifiers`, `preselect` or `labels` that is the model, if it is one"""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Config:
     corpora: dict[str, IngestSettings]
     classifiers: dict[str, ClassifierSettings]
     preselect: dict[str, PreselectSettings]
+    labels: dict[str, LabelsSettings]
     scores: tuple[ConfiguredScore, ...]
     near: dict[str, NearSettings]
     selections: dict[str, SelectSettings]
@@ -85,8 +89,9 @@ class _Reader:
     def config(self, file: Path, values: dict[str, Any]) -> Config:
         corpora = self._named(values, "corpora", IngestSettings, ("sources",))
         classifiers = self._named(values, "classifiers", ClassifierSettings, ("rows",))
-        preselect = self._preselect(values, corpora, classifiers)
-        scores = self._scores(values.get("scores") or [], corpora, classifiers | preselect)
+        preselect = self._taught(values, "preselect", PreselectSettings, "panel", corpora, classifiers)
+        labels = self._taught(values, "labels", LabelsSettings, "judge", corpora, classifiers | preselect)
+        scores = self._scores(values.get("scores") or [], corpora, classifiers | preselect | labels)
         near = self._near(values, corpora, scores)
         selections = self._named(values, "selections", SelectSettings, ())
         exports = self._named(values, "exports", ExportSettings, ("out",))
@@ -103,6 +108,7 @@ class _Reader:
             corpora,
             classifiers,
             preselect,
+            labels,
             scores,
             near,
             selections,
@@ -119,15 +125,22 @@ class _Reader:
                 raise UserError(f"config {self.shown}: near.{name}: a scorer has that alias; choose another")
         return {n: one.model_copy(update={"corpora": one.corpora or list(corpora)}) for n, one in made.items()}
 
-    def _preselect(
-        self, values: dict[str, Any], corpora: dict[str, Any], classifiers: dict[str, Any]
-    ) -> dict[str, PreselectSettings]:
-        made = self._named(values, "preselect", PreselectSettings, ())
+    def _taught(
+        self,
+        values: dict[str, Any],
+        section: str,
+        model: type,
+        file: str,
+        corpora: dict[str, Any],
+        classifiers: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Entries of `preselect` or `labels`, each with the file of its language models."""
+        made = self._named(values, section, model, ())
         for name, settings in made.items():
-            self._known(f"preselect.{name}.corpus", [settings.corpus], corpora)
+            self._known(f"{section}.{name}.corpus", [settings.corpus], corpora)
             if name in classifiers:
-                raise UserError(f"config {self.shown}: preselect.{name}: a classifier has that name; choose another")
-        return {n: one.model_copy(update={"panel": self._path(one.panel)}) for n, one in made.items()}
+                raise UserError(f"config {self.shown}: {section}.{name}: a classifier has that name; choose another")
+        return {n: one.model_copy(update={file: self._path(getattr(one, file))}) for n, one in made.items()}
 
     def _named(self, values: dict[str, Any], section: str, model: type, paths: tuple[str, ...]) -> dict[str, Any]:
         entries = values.get(section) or {}

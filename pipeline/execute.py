@@ -222,6 +222,11 @@ class Pool:
         self._stack.close()
 
     @property
+    def started(self) -> bool:
+        """Whether there is a cluster yet."""
+        return self._client is not None
+
+    @property
     def client(self) -> Client:
         """The Dask client."""
         if self._client is None:

@@ -156,7 +156,7 @@ def _table(
         file.write(b"".join(f"{value}\n".encode() for value in batch.column(1).to_pylist()))
         return
     right = [pa.types.is_integer(f.type) or pa.types.is_floating(f.type) or pa.types.is_decimal(f.type) for f in schema]
-    (_styled if styled else _aligned)(file, [_clean(name) for name in schema.names], shown, right)
+    (_styled if styled else _aligned)(file, [clean(name) for name in schema.names], shown, right)
     if more:
         print(f"the first {rows} rows; --rows N shows more, --format csv, json or parquet gives all", file=sys.stderr)
 
@@ -187,7 +187,7 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.6g}" if value != int(value or 0) or abs(value) >= 1e15 else f"{value:.1f}"
-    text = _clean(_as_text(value) or "")
+    text = clean(_as_text(value) or "")
     return text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..."
 
 
@@ -201,6 +201,6 @@ def _as_text(value: Any) -> str | None:
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Text of documents on one line: line breaks, and what could drive a terminal, become spaces."""
     return CONTROL.sub(" ", text)

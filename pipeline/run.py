@@ -18,11 +18,12 @@ from pipeline.errors import ShardsFailed
 from pipeline.execute import Pool, jobs_to_do
 from pipeline.export import export, export_stage
 from pipeline.ingest import ingest, ingest_stage
+from pipeline.label import steps as label_steps
 from pipeline.near import near, search
 from pipeline.near.keys import FILE as SIGNATURES
 from pipeline.near.keys import signature_stage
 from pipeline.near.settings import KEEPS
-from pipeline.preselect.steps import known_steps, make_preselect, trained_model
+from pipeline.preselect import steps as preselect_steps
 from pipeline.score import ScoreSpec, score, score_stage
 from pipeline.select import select, select_stage
 from pipeline.stage import Stage, differences, saved
@@ -71,15 +72,18 @@ def plan(config: Config, workspace: Workspace) -> list[Planned]:
     for name, trained in config.classifiers.items():
         stage = classifier_stage(name, trained)
         add(_planned(workspace, stage, {stage.folder: ["model"]}, MODEL), ("classifier", name))
-    for name, made in config.preselect.items():
-        if waits("preselect", name, [("corpus", made.corpus)], ("classifier", name)):
+    for name, made in (config.preselect | config.labels).items():
+        section = "preselect" if name in config.preselect else "labels"
+        if waits(section, name, [("corpus", made.corpus)], ("classifier", name)):
             continue
         needs: list[tuple[str, str]] = []
-        for step in known_steps(workspace, name, made):
+        for step in _taught(config, name).known_steps(workspace, name, made):
             key = ("classifier", name) if step.file == MODEL else (step.stage.kind, f"{name}/{step.stage.name}")
-            if step.stage.kind in ("sample", "losses") or not waits(step.stage.kind, name, needs, key):
+            if step.stage.kind in ("sample", "losses", "answers") or not waits(step.stage.kind, name, needs, key):
                 add(_planned(workspace, step.stage, {step.stage.folder: step.shards}, step.file), key)
             needs.append(key)
+        if section == "labels" and any(need in unfinished for need in needs):
+            steps[-1] = replace(steps[-1], why=(*steps[-1].why, label_steps.price(workspace, config.labels[name])))
         if key[0] != "classifier":
             waits("preselect-train", name, needs, ("classifier", name))
     named: set[str] = set()
@@ -142,10 +146,12 @@ def run(config: Config, workspace: Workspace, pool: Pool, limit: int | None = No
             failures.append(failed)
     for name, trained in config.classifiers.items():
         train_classifier(workspace, name, trained)
-    if config.preselect:
+    if config.preselect or config.labels:
         _raise(failures)  # a sample is drawn from the whole corpus
     for name, made in config.preselect.items():
-        make_preselect(workspace, name, made, pool)
+        preselect_steps.make_preselect(workspace, name, made, pool)
+    for name, judged in config.labels.items():
+        label_steps.make_labelled(workspace, name, judged, pool)
     for corpora, entries in _passes(config).items():
         specs = [_spec(config, workspace, entry) for entry in entries]
         try:
@@ -200,12 +206,18 @@ def _spec(config: Config, workspace: Workspace, entry: ConfiguredScore) -> Score
     if entry.classifier is None:
         return entry.spec
     name = entry.classifier
-    if name in config.preselect:
-        path = trained_model(workspace, name, config.preselect[name])
+    taught = config.preselect | config.labels
+    if name in taught:
+        path = _taught(config, name).trained_model(workspace, name, taught[name])
     else:
         path = model_file(workspace, classifier_stage(name, config.classifiers[name]))
     assert path is not None, f"classifier {entry.classifier} is not trained"
     return replace(entry.spec, settings=entry.spec.settings.model_copy(update={"model": path}))
+
+
+def _taught(config: Config, name: str) -> Any:
+    """The module with the steps that teach a classifier: from a panel, or from a judge."""
+    return preselect_steps if name in config.preselect else label_steps
 
 
 def _over_config(config: Config, selection: Any) -> Any:

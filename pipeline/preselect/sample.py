@@ -115,6 +115,11 @@ def find_sample(corpus: Corpus, settings: SampleSettings) -> Sample | None:
     return None if pending(corpus.workspace, stage.folder, found.shards) else found
 
 
+def count_sample(corpus: Corpus, settings: SampleSettings) -> int:
+    """How many documents a sample has or will have."""
+    return _chosen(corpus, settings).num_rows
+
+
 def make_sample(corpus: Corpus, settings: SampleSettings, pool: Pool) -> Sample:
     """Draw what is not drawn yet. The caller holds the lock. Raises UserError where nothing is found."""
     workspace = corpus.workspace

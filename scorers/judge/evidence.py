@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from scorers.judge.design import Groups
-from scorers.judge.fit import Fit, centred, fit
+from scorers.judge.fit import Fit, centred, expectation, fit
 from scorers.preselect.diagnostics import rank_correlation
 
 FLAT = 0.05
@@ -88,6 +88,30 @@ def split_half(groups: Groups, logprobs: np.ndarray, documents: int) -> float:
     return rank_correlation(values[0][both], values[1][both])
 
 
+def graded(groups: Groups, logprobs: np.ndarray, mass: np.ndarray) -> Evidence:
+    """Of a pointwise judge: logprobs (prompts, grades), one document a prompt, rounds that ask from either end.
+
+    spread: standard deviation of the expected grade over documents, in grades. position: share of its variance that
+    the direction of the question explains. bias: mean log-probability of each grade, centred.
+    """
+    value = expectation(logprobs)
+    rounds = np.unique(groups.rounds)
+    means = [value[groups.rounds == number].mean() for number in rounds]
+    total = float(((value - np.mean(means)) ** 2).mean())
+    halves = float("nan")
+    if len(rounds) == 2 and (groups.rounds == rounds[0]).sum() == (groups.rounds == rounds[1]).sum():
+        halves = rank_correlation(value[groups.rounds == rounds[0]], value[groups.rounds == rounds[1]])
+    return Evidence(
+        prompts=len(groups),
+        spread=float(np.mean([value[groups.rounds == number].std() for number in rounds])),
+        mass=float(np.median(mass)),
+        position=float(np.var(means)) / total if total > 0 else 0.0,
+        bias=tuple(float(b) for b in centred(logprobs).mean(axis=0)),
+        halves=halves,
+        reliability=2 * halves / (1 + halves) if halves > -1 else halves,
+    )
+
+
 def complaint(found: Evidence, reliability: float = RELIABILITY) -> str | None:
     """Why these answers are no basis for labels; None if they may be one."""
     if not np.isnan(found.mass) and found.mass < MASS:
@@ -112,5 +136,3 @@ def complaint(found: Evidence, reliability: float = RELIABILITY) -> str | None:
             f"reliability of {found.reliability:.2f} (below {reliability})"
         )
     return None
-
-

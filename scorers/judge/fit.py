@@ -2,7 +2,7 @@
 
 Plackett-Luce: the judge names document i of a prompt with probability exp(u_i + b_s) / sum over the prompt, u_i the
 document's quality and b_s the pull of slot s. So the log-probabilities of a prompt, less their mean, are differences of
-u + b: linear in what is sought, all of a prompt's documents at once. They are fitted by least squares with a ridge on u:
+u + b: linear in what is sought, all of a prompt's documents at once. Fitted by least squares with a ridge on u:
 
     minimise  sum over prompts and slots of (y_ks - [u + b]_ks + mean over the prompt of [u + b])^2  +  ridge sum u_i^2
 
@@ -49,9 +49,7 @@ def centred(logprobs: np.ndarray, floor: float = FLOOR) -> np.ndarray:
     return values - values.mean(axis=1, keepdims=True)
 
 
-def fit(
-    members: np.ndarray, logprobs: np.ndarray, documents: int, ridge: float = RIDGE, floor: float = FLOOR
-) -> Fit:
+def fit(members: np.ndarray, logprobs: np.ndarray, documents: int, ridge: float = RIDGE, floor: float = FLOOR) -> Fit:
     """members: int (prompts, slots), document numbers; logprobs: float (prompts, slots), of the slots' letters.
 
     ValueError for shapes that do not fit, and for log-probabilities that are NaN or all -inf.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 OPENERS = (("[", ""), ("Answer: [", ""), ("Answer:", " "), ("", ""), ("Answer: ", ""), ("", " "))
-"""How the reply begins, and what stands before the symbol within its token; the first that fits the tokenizer is used."""
+"""How the reply begins, and what stands before the symbol within its token; the first that fits is used."""
 LONGEST_TOKEN = 24
 """Characters per token that a cut allows for before it counts tokens."""
 _MARK = re.compile(r"\[([A-Z])\]")
@@ -50,7 +50,9 @@ class Asker:
     answers: tuple[int, ...]
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer, frame: tuple[str, str], symbols: Sequence[str], first: int | None = None) -> Asker:
+    def of(
+        cls, tokenizer: Tokenizer, frame: tuple[str, str], symbols: Sequence[str], first: int | None = None
+    ) -> Asker:
         """frame: what a chat template puts before and after the question. first: a token before all, where there is no
         template to put it there. Raises ValueError if the symbols are no single tokens anywhere."""
 

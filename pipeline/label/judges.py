@@ -1,0 +1,119 @@
+"""A judge's model before it is opened: where it is, what identifies it, and how it is spoken to.
+
+voice = voice_of(judge, settings)
+voice.identity        # for the hash of its answers
+voice.asker           # prompts as token ids, letters as tokens
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UserError
+from pipeline.label.settings import Judge, JudgeSettings
+from scorers.judge.prompts import LETTERS, Asker
+from scorers.lm.engines.text import read_codec
+
+PLACEHOLDER = "\ue000content\ue000"
+"""Stands for the question while a chat template is rendered; no tokenizer's or template's own text."""
+
+
+@dataclass(frozen=True)
+class Voice:
+    """identity: what decides the answers besides the prompts. context: tokens of a prompt at most, None: not known."""
+
+    identity: dict[str, Any]
+    asker: Asker
+    context: int | None
+
+
+def voice_of(judge: Judge, settings: JudgeSettings) -> Voice:
+    """Fetch what is on the hub, hash it, and prove the letters. Raises UserError; opens no model."""
+    from tokenizers import Tokenizer
+
+    folder = _folder(judge)
+    codec = read_codec(folder)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    frame = _frame(folder) if judge.chat else None
+    symbols: Sequence[str] = [str(n) for n in range(settings.grades)]
+    if settings.way != "pointwise":
+        symbols = LETTERS[: settings.slots]
+    try:
+        asker = Asker.of(tokenizer, frame or ("", "\n\n"), symbols, None if frame else codec.first)
+    except ValueError as error:
+        raise UserError(f"judge {judge.name!r}: {error}") from None
+    context = judge.context or codec.context
+    return Voice(_identity(judge, folder) | {"frame": frame}, asker, context)
+
+
+def _folder(judge: Judge) -> Path:
+    """The folder that holds the judge's tokenizer, and its weights unless a server has them."""
+    from scorers.lm.files import check_folder, model_folder
+
+    name = judge.tokenizer or judge.model
+    if judge.engine == "server" and not Path(name).expanduser().is_dir():
+        raise UserError(
+            f"judge {judge.name!r}: set `tokenizer` to a folder with the tokenizer.json of {judge.model}; letters are "
+            "asked for as tokens"
+        )
+    folder = model_folder(name, judge.revision, judge.trust_remote_code)
+    if judge.engine != "server":
+        check_folder(folder, judge.trust_remote_code)
+    return folder
+
+
+def _identity(judge: Judge, folder: Path) -> dict[str, Any]:
+    from pipeline import models
+    from pipeline.preselect.panel import identity
+
+    if judge.engine == "server":
+        tokenizer = models.content_hash(folder / "tokenizer.json")
+        return {"engine": "server", "model": judge.model, "tokenizer": tokenizer}
+    own: dict[str, Any] = {"model": identity(folder, judge.trust_remote_code), "dtype": judge.dtype}
+    if judge.engine == "vllm":
+        from scorers.lm.engines.process import vllm_python, vllm_version
+
+        return own | {"engine": "vllm", "version": vllm_version(vllm_python(judge.python))}
+    from scorers.lm.model import engine_record
+
+    device = "cpu" if judge.device == "auto" else judge.device
+    return own | {"engine": "transformers", "device": judge.device} | engine_record(judge.dtype, device, "sdpa")
+
+
+def _frame(folder: Path) -> tuple[str, str] | None:
+    """What the chat template puts before and after a user's message; None without a template."""
+    from pipeline.trainer.template import compiled
+
+    source, specials = _template(folder)
+    if source is None:
+        return None
+    text = compiled(source, specials).text([{"role": "user", "content": PLACEHOLDER}], answer=True)
+    before, found, after = text.partition(PLACEHOLDER)
+    if not found or PLACEHOLDER in after:
+        raise UserError(f"{folder}: its chat template does not show a user's message once; set `chat: false`")
+    return before, after
+
+
+def _template(folder: Path) -> tuple[str | None, tuple[tuple[str, str], ...]]:
+    """The template's source, and the special tokens that it may name."""
+    settings: dict[str, Any] = {}
+    file = folder / "tokenizer_config.json"
+    if file.is_file():
+        settings = json.loads(file.read_text(encoding="utf-8"))
+    specials = []
+    for key in ("bos_token", "eos_token", "pad_token", "unk_token"):
+        value = settings.get(key)
+        value = value.get("content") if isinstance(value, dict) else value
+        if isinstance(value, str):
+            specials.append((key, value))
+    source = settings.get("chat_template")
+    if isinstance(source, list):
+        named = {one.get("name"): one.get("template") for one in source}
+        source = named.get("default")
+    if source is None and (folder / "chat_template.jinja").is_file():
+        source = (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    return source, tuple(specials)
