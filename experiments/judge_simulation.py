@@ -36,8 +36,8 @@ class World:
     """A kind of judge.
 
     pull: standard deviation of the slots' pulls, in nats. grades: how sure of a grade it is. crowd: how much each
-    further document of a prompt adds to the mood. alone: what it gets wrong about a document besides when it has nothing
-    to compare it with.
+    further document of a prompt adds to the mood. alone: what it gets wrong about a document besides when it has
+    nothing to compare it with.
     """
 
     name: str

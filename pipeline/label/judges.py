@@ -80,6 +80,7 @@ def _identity(judge: Judge, folder: Path) -> dict[str, Any]:
         return own | {"engine": "vllm", "version": vllm_version(vllm_python(judge.python))}
     from scorers.lm.model import engine_record
 
+    assert judge.dtype != "float16", "the settings say so"
     device = "cpu" if judge.device == "auto" else judge.device
     return own | {"engine": "transformers", "device": judge.device} | engine_record(judge.dtype, device, "sdpa")
 

@@ -14,8 +14,8 @@
 
 and evidence.json: what the answers say about the judges, what they cost, how far the judges agree. The rows are those
 of a strength (pipeline.preselect.strength), so `tamis preselect train --strength NAME` takes them, with `by=judge` and
-`rule=quantile`. A judge that does not answer (scorers.judge.evidence) stops the run, after its first batches if it shows
-at once.
+`rule=quantile`. A judge that does not answer (scorers.judge.evidence) stops the run, after its first batches if it
+shows at once.
 """
 
 from __future__ import annotations

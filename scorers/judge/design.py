@@ -84,7 +84,7 @@ def _round(
     for row in range(count):
         group = groups[row]
         taken = {int(d) for d in group if d >= 0}
-        for slot in np.flatnonzero(group < 0):
+        for slot in np.flatnonzero(group < 0).tolist():
             group[slot] = _other(rng, documents, taken)
         places = {(row + number + step * size // anchors) % size for step in range(anchors)} if anchors else set()
         free = [slot for slot in range(size) if slot not in places]
