@@ -19,6 +19,32 @@ from pipeline.ledger import Row
 from pipeline.views import ledger_folders
 from pipeline.workspace import Workspace
 
+PER_CORPUS = (
+    "scores",
+    "losses",
+    "pairs",
+    "answers",
+    "strengths",
+)
+"""Folders with a folder of each corpus in them."""
+ORDER = (
+    "ingest",
+    "sample",
+    "losses",
+    "pairs",
+    "answers",
+    "strength",
+    "preselect-train",
+    "train",
+    "score",
+    "select",
+    "export",
+    "pack",
+    "run",
+    "signatures",
+)
+"""Kinds of stages as they are listed."""
+
 
 @dataclass(frozen=True)
 class StageStatus:
@@ -83,15 +109,15 @@ def status(workspace: Workspace) -> Status:
             total = record["info"].get("num_shards")
         elif record["kind"] == "run":
             total = 1
+        elif record["kind"] == "answers":
+            total = -(-record["info"]["prompts"] // record["fields"]["settings"]["batch"])
         elif record["kind"] in ("losses", "pairs", "strength"):
             total = samples.get(record["fields"]["sample"])
         if record["fields"].get("limit") and total is not None and record["kind"] == "score":
             total = min(total, record["fields"]["limit"])
         stages.append(_status(workspace, folder, record, corpus, total))
-    order = ["ingest", "sample", "losses", "pairs", "strength", "preselect-train", "train", "score", "select"]
-    order += ["export", "pack", "run", "signatures"]
-    places = {kind: i for i, kind in enumerate(order)}
-    stages.sort(key=lambda s: (places.get(s.kind, len(order)), s.corpus or "", s.name, s.folder))
+    places = {kind: i for i, kind in enumerate(ORDER)}
+    stages.sort(key=lambda s: (places.get(s.kind, len(ORDER)), s.corpus or "", s.name, s.folder))
     return Status(workspace.url, _holder(workspace), stages)
 
 
@@ -100,7 +126,7 @@ def _records(workspace: Workspace) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for parent in ("corpora", "samples", "signatures", "models", "selections", "exports", "packs", "runs"):
         found |= workspace.stages(parent)
-    for parent in ("scores", "losses", "pairs", "strengths"):
+    for parent in PER_CORPUS:
         for corpus in workspace.store.folders(parent):
             found |= workspace.stages(f"{parent}/{corpus}")
     return found
@@ -113,7 +139,7 @@ def _stage_folder(folder: str, records: dict[str, dict[str, Any]]) -> str:
 
 def _corpus(folder: str) -> str | None:
     parts = folder.split("/")
-    if parts[0] in ("corpora", "scores", "losses", "pairs", "strengths"):
+    if parts[0] == "corpora" or parts[0] in PER_CORPUS:
         return parts[1]
     return parts[2] if len(parts) > 2 else None
 

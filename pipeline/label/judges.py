@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.label.settings import Judge, JudgeSettings
-from scorers.judge.prompts import LETTERS, Asker
+from scorers.judge.prompts import GRADE_OPENERS, LETTER_OPENERS, LETTERS, Asker
 from scorers.lm.engines.text import read_codec
 
 PLACEHOLDER = "\ue000content\ue000"
@@ -39,15 +39,16 @@ def voice_of(judge: Judge, settings: JudgeSettings) -> Voice:
     codec = read_codec(folder)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     frame = _frame(folder) if judge.chat else None
-    symbols: Sequence[str] = [str(n) for n in range(settings.grades)]
-    if settings.way != "pointwise":
-        symbols = LETTERS[: settings.slots]
+    symbols: Sequence[str] = LETTERS[: settings.slots]
+    openers = LETTER_OPENERS
+    if settings.way == "pointwise":
+        symbols, openers = [str(n) for n in range(settings.grades)], GRADE_OPENERS
     try:
-        asker = Asker.of(tokenizer, frame or ("", "\n\n"), symbols, None if frame else codec.first)
+        asker = Asker.of(tokenizer, frame or ("", "\n\n"), symbols, None if frame else codec.first, openers)
     except ValueError as error:
         raise UserError(f"judge {judge.name!r}: {error}") from None
     context = judge.context or codec.context
-    return Voice(_identity(judge, folder) | {"frame": frame}, asker, context)
+    return Voice(_identity(judge, folder) | {"frame": None if frame is None else list(frame)}, asker, context)
 
 
 def _folder(judge: Judge) -> Path:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict
@@ -33,6 +34,13 @@ from pipeline.yaml_file import changed, placed, read_yaml
 from scorers.fasttext.train import TrainSettings
 
 
+class JudgedLabels(LabelSettings):
+    """Utilities have no natural cut as strengths have at 1: shares from both ends."""
+
+    by: str = "judge"
+    rule: Literal["paper", "quantile"] = "quantile"
+
+
 class LabelsSettings(BaseModel):
     """What every stage is told."""
 
@@ -42,7 +50,7 @@ class LabelsSettings(BaseModel):
     judge: str
     """judge file, see settings.JudgeSettings"""
     sample: SampleSettings = SampleSettings()
-    labels: LabelSettings = LabelSettings(by="judge", rule="quantile")
+    labels: JudgedLabels = JudgedLabels()
     train: TrainSettings = TrainSettings()
 
 

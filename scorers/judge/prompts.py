@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-OPENERS = (("[", ""), ("Answer: [", ""), ("Answer:", " "), ("", ""), ("Answer: ", ""), ("", " "))
+LETTER_OPENERS = (("[", ""), ("Answer: [", ""), ("Answer:", " "), ("", ""), ("Answer: ", ""), ("", " "))
+GRADE_OPENERS = (("", ""), ("Grade: ", ""), ("Grade:", " "), ("", " "))
 """How the reply begins, and what stands before the symbol within its token; the first that fits is used."""
 LONGEST_TOKEN = 24
 """Characters per token that a cut allows for before it counts tokens."""
@@ -51,7 +52,12 @@ class Asker:
 
     @classmethod
     def of(
-        cls, tokenizer: Tokenizer, frame: tuple[str, str], symbols: Sequence[str], first: int | None = None
+        cls,
+        tokenizer: Tokenizer,
+        frame: tuple[str, str],
+        symbols: Sequence[str],
+        first: int | None = None,
+        openers: Sequence[tuple[str, str]] = LETTER_OPENERS,
     ) -> Asker:
         """frame: what a chat template puts before and after the question. first: a token before all, where there is no
         template to put it there. Raises ValueError if the symbols are no single tokens anywhere."""
@@ -60,7 +66,7 @@ class Asker:
             return tuple(tokenizer.encode(text, add_special_tokens=False).ids)
 
         before = encode(frame[0]) if first is None else (first, *encode(frame[0]))
-        for opener, lead in OPENERS:
+        for opener, lead in openers:
             after = encode(frame[1] + opener)
             ends = [encode(frame[1] + opener + lead + symbol) for symbol in symbols]
             if all(len(end) == len(after) + 1 and end[:-1] == after for end in ends):
