@@ -40,7 +40,7 @@ def voice_of(judge: Judge, settings: JudgeSettings) -> Voice:
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     frame = _frame(folder) if judge.chat else None
     symbols: Sequence[str] = LETTERS[: settings.slots]
-    openers = LETTER_OPENERS
+    openers: Sequence[tuple[str, str]] = LETTER_OPENERS
     if settings.way == "pointwise":
         symbols, openers = [str(n) for n in range(settings.grades)], GRADE_OPENERS
     try:
