@@ -29,6 +29,8 @@ from scorers.lm.engines.text import Codec, checked, read_codec
 AT_ONCE = 16
 """Requests in flight."""
 SECONDS = 600
+LISTED = 20
+"""Best tokens that a server is asked to list: what most of them allow at the most."""
 
 
 class ServerEngine:
@@ -98,11 +100,26 @@ class ServerEngine:
         return self._all(lambda one: self._scored([int(i) for i in one], way), ids)
 
     def choices(self, prompts: Sequence[Prompt], allowed: Sequence[int]) -> np.ndarray:
-        codec = self._known()
-        ids = codec.prompts(prompts)
-        longer = [np.append(one, np.int32(token)) for one in ids for token in allowed]
-        values = [one[-1] for one in self.logprobs(longer)]
-        return np.array(values, np.float32).reshape(len(ids), len(allowed))
+        ids = self._known().prompts(prompts)
+        checked(ids, self.context, 1)
+        found = np.array(self._all(lambda one: self._listed(one, allowed), ids), np.float32)
+        found = found.reshape(len(ids), len(allowed))
+        missing = np.argwhere(np.isnan(found))
+        longer = [np.append(ids[row], np.int32(allowed[column])) for row, column in missing]
+        for (row, column), values in zip(missing, self.logprobs(longer), strict=True):
+            found[row, column] = values[-1]
+        return found
+
+    def _listed(self, ids: np.ndarray, allowed: Sequence[int]) -> list[float]:
+        """Log-probabilities of the allowed tokens among the server's best; NaN for one that it does not list.
+
+        vLLM names tokens by id if asked to; a server that names them by text could mean another token of that text.
+        """
+        prompt = [int(i) for i in ids]
+        how = {"max_tokens": 1, "temperature": 0, "logprobs": LISTED, "return_tokens_as_token_ids": True}
+        [choice] = self._complete(prompt, **how)["choices"]
+        [best] = (choice.get("logprobs") or {}).get("top_logprobs") or [{}]
+        return [float(best.get(f"token_id:{token}", np.nan)) for token in allowed]
 
     def generate(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[list[str]]:
         def reply(item: tuple[int, Prompt]) -> list[str]:

@@ -33,8 +33,8 @@ CHAT = "{% for m in messages %}<u>{{ m.content }}</u>{% endfor %}{% if add_gener
 SAMPLE = SampleSettings(domains=8, per_domain=5)
 
 
-def judge_folder(place: Path, seed: int) -> Path:
-    """A random Llama with a chat template."""
+def judge_folder(place: Path, seed: int, heads: int = 16) -> Path:
+    """A random Llama with a chat template. heads: their size; vLLM knows few."""
     plain = Tokenizer(models.BPE())
     plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
@@ -47,11 +47,12 @@ def judge_folder(place: Path, seed: int) -> Path:
     torch.manual_seed(seed)
     config = transformers.LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=32,
+        hidden_size=2 * heads,
         intermediate_size=64,
         num_hidden_layers=2,
         num_attention_heads=2,
         max_position_embeddings=1024,
+        head_dim=heads,
         initializer_range=0.4,
     )
     transformers.LlamaForCausalLM(config).save_pretrained(place)
