@@ -69,7 +69,11 @@ def read_named(path: str) -> Named:
     if "train" in values:
         labels = _mapping(values["selections"])
         sets += labels.values()
-        runs = tuple(f"{name}.{label}." for label in labels)
+        recipes = _mapping(values.get("recipes"))
+        if recipes:  # runs are called by the recipe, and by both where there are several selections
+            runs = tuple(f"{name}.{r}." if len(labels) == 1 else f"{name}.{s}.{r}." for s in labels for r in recipes)
+        else:
+            runs = tuple(f"{name}.{label}." for label in labels)
     found = [_mapping(one).get("paths") or () for one in sets]
     paths = tuple(tuple(placed(str(p), base) for p in own) for own in found if isinstance(own, list))
     return Named(place, None, runs, name if "train" in values else None, paths)

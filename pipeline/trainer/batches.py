@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +33,7 @@ class Batch:
     positions: int64 (b, T), from 0 in every piece; the padding counts as a piece.
     segments: int32 (b, T), 0, 1, 2, ... within the row; -1 at padding.
     documents: int64 (b, T), number of the document; -1 at padding.
+    marks: int64 (b, T), of a method that changed the batch, for its other hooks (pipeline.trainer.hooks); else None.
     """
 
     inputs: np.ndarray
@@ -40,13 +42,15 @@ class Batch:
     positions: np.ndarray
     segments: np.ndarray
     documents: np.ndarray
+    marks: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     def rows(self, first: int, last: int) -> Batch:
         """The rows first..last-1, as views."""
-        return Batch(*(array[first:last] for array in vars(self).values()))
+        parts: dict[str, Any] = {name: None if a is None else a[first:last] for name, a in vars(self).items()}
+        return Batch(**parts)
 
 
 def collate(packed: Packed, pieces: Plan, weighted: bool = True) -> Batch:

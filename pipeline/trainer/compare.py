@@ -8,7 +8,8 @@
     seeds: [0, 1, 2]
     baseline: random
 
-`train` is a training config without a name; `selections` say what of its `data` is different. Every run is one of
+`train` is a training config without a name; `selections` say what of its `data` is different, `recipes` (if there are
+any) what else. Every run is one of
 `tamis train`: what is done is not done again. A seed draws the same initial weights for every selection, so differences
 are taken within seeds.
 
@@ -26,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline.config_errors import nearest, parsed
 from pipeline.errors import UserError
@@ -55,7 +56,10 @@ class CompareSettings(BaseModel):
 
     name: str
     train: dict[str, Any]
-    selections: Annotated[dict[str, dict[str, Any]], Field(min_length=2)]
+    selections: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
+    recipes: dict[str, dict[str, Any]] = {}
+    """what is different of `train` besides the data, such as `methods`; {} is `train` as it is. Every selection is
+    trained by every recipe; runs are called by the recipe, with several selections by selection.recipe"""
     seeds: Annotated[list[int], Field(min_length=1)] = [0, 1, 2]
     baseline: str | None = None
     """the selection that the others are compared with; None: the last one"""
@@ -64,10 +68,16 @@ class CompareSettings(BaseModel):
     allow_overlap: bool = False
     """evaluate although training data holds documents of the evaluation sets"""
 
+    @model_validator(mode="after")
+    def _several(self) -> CompareSettings:
+        if len(self.selections) * max(len(self.recipes), 1) < 2:
+            raise ValueError("one selection and one recipe are nothing to compare; give two `selections` or `recipes`")
+        return self
+
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared, checked. runs: {(selection, seed): settings}."""
+    """What is compared, checked. runs: {(label, seed): settings}; a label is a selection, a recipe, or both."""
 
     settings: CompareSettings
     baseline: str
@@ -86,19 +96,25 @@ def read_comparison(path: str, changes: list[str]) -> tuple[Comparison, str | No
 def comparison(settings: CompareSettings, base: Path, where: str) -> Comparison:
     """The runs of a comparison."""
     checked_name(settings.name, "comparison")
-    baseline = list(settings.selections)[-1] if settings.baseline is None else settings.baseline
-    if baseline not in settings.selections:
-        raise UserError(f"{where}: baseline: no selection {baseline!r}{nearest(baseline, settings.selections)}")
+    labels = {
+        _label(selection, recipe, settings): (data, changes)
+        for selection, data in settings.selections.items()
+        for recipe, changes in (settings.recipes or {"": {}}).items()
+    }
+    baseline = list(labels)[-1] if settings.baseline is None else settings.baseline
+    if baseline not in labels:
+        raise UserError(f"{where}: baseline: no selection or recipe {baseline!r}{nearest(baseline, labels)}")
     if len(set(settings.seeds)) < len(settings.seeds):
         raise UserError(f"{where}: seeds: a seed stands twice")
     for key in ("name", "seed"):
         if key in settings.train:
             raise UserError(f"{where}: train.{key}: a comparison sets it itself; take it out")
     runs = {}
-    for label, data in settings.selections.items():
-        checked_name(label, f"{where}: selection")
+    for label, (data, changes) in labels.items():
+        checked_name(label, f"{where}: selection or recipe")
+        recipe = _changed(settings.train, changes, f"{where}: recipes: {label}")
         for seed in settings.seeds:
-            values = settings.train | {
+            values = recipe | {
                 "name": f"{settings.name}.{label}.{seed}",
                 "data": settings.train.get("data", {}) | data,
                 "seed": seed,
@@ -112,6 +128,24 @@ def comparison(settings: CompareSettings, base: Path, where: str) -> Comparison:
     if not one.evaluation:
         raise UserError(f"{where}: train: no `evaluation` set; expected at least one, such as the held-out split")
     return Comparison(settings, baseline, runs)
+
+
+def _label(selection: str, recipe: str, settings: CompareSettings) -> str:
+    if not settings.recipes:
+        return selection
+    return recipe if len(settings.selections) == 1 else f"{selection}.{recipe}"
+
+
+def _changed(train: dict[str, Any], changes: dict[str, Any], where: str) -> dict[str, Any]:
+    """`train` with a recipe's changes; settings that are groups, such as `optimizer`, are changed key by key."""
+    for key in ("name", "seed", "data", "evaluation", "context", "tokens", "steps", "epochs"):
+        if key in changes:
+            raise UserError(f"{where}: {key}: recipes are compared on the same data and tokens; put it into `train`")
+    made = dict(train)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(made.get(key), dict) and key != "model"
+        made[key] = made[key] | value if both else value
+    return made
 
 
 def compare(workspace: Workspace, wanted: Comparison, compute: Compute) -> str:

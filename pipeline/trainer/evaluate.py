@@ -13,6 +13,7 @@ import torch
 
 from pipeline.trainer import parallel
 from pipeline.trainer.batches import batches
+from pipeline.trainer.hooks import Micro
 from pipeline.trainer.loss import bits_per_byte
 from pipeline.trainer.model import Trainee
 from pipeline.trainer.packed import Packed
@@ -25,10 +26,8 @@ def evaluate(trainee: Trainee, packed: Packed, name: str, settings: TrainSetting
     """Rows (set, source, documents, scored, bytes, nll, bits_per_byte); the first, of no source, is the whole set."""
     device = next(trainee.parameters()).device
     rank, world = parallel.rank_and_world()
-    rows = Rows(packed.lengths, settings.context, seed=0)
-    rows = rows.until(rows.cut(rows.epoch(0).num_inputs))
+    rows, steps = _once(packed, settings, world)
     per_step = settings.micro_batch * world
-    steps = range(-(-rows.epoch(0).num_rows // per_step))
     found = torch.zeros(2, len(packed.lengths), dtype=torch.float64)
     was = trainee.training
     trainee.eval()
@@ -48,6 +47,22 @@ def evaluate(trainee: Trainee, packed: Packed, name: str, settings: TrainSetting
         for number, source in enumerate(packed.sources):
             made.append(_row(name, source, packed.source_of == number, nats, scored, packed.bytes))
     return made
+
+
+def first_micros(packed: Packed, settings: TrainSettings, device: torch.device, count: int) -> list[Micro]:
+    """The first micro-batches of a set, the same at every evaluation: for probes."""
+    rank, world = parallel.rank_and_world()
+    rows, steps = _once(packed, settings, world)
+    per_step = settings.micro_batch * world
+    made = batches(packed, rows, steps[:count], per_step, settings.micro_batch, rank, world)
+    return [to_micro(batch, None, device) for (batch,) in made]
+
+
+def _once(packed: Packed, settings: TrainSettings, world: int) -> tuple[Rows, range]:
+    """Rows that hold every document once, and the steps that read them."""
+    rows = Rows(packed.lengths, settings.context, seed=0)
+    rows = rows.until(rows.cut(rows.epoch(0).num_inputs))
+    return rows, range(-(-rows.epoch(0).num_rows // (settings.micro_batch * world)))
 
 
 def _row(

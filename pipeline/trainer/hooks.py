@@ -4,7 +4,10 @@ A method is a module in pipeline.trainer.methods with a pydantic `Settings` and 
 of a method's functions are pure functions of what they are given and of the step, so that a resumed run goes on as if
 it had never stopped; what a method must remember lies in the model, the optimizer or the data.
 
+    prepare     changes the modules of the network before it is trained
+    export      makes plain weights of the changed network's, for checkpoints
     batch       changes the micro-batches of a step before they reach the device (numpy)
+    losses      makes the losses of a micro-batch instead of the plain pass
     shares      changes what each token counts, once the losses are known
     terms       adds to the loss of a micro-batch
     optimizer   makes the optimizer instead of AdamW
@@ -14,7 +17,7 @@ it had never stopped; what a method must remember lies in the model, the optimiz
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +40,7 @@ class Micro:
     shares: float32 (n,), what each position counts in the step's loss; over a step and all ranks they add up to 1.
     documents: int64 (s,) and document_weights: float32 (s,), of the samples, on the host.
     inputs_run, padding: positions that hold a token, and those that do not.
+    marks: int64 (rows, context), what a method's `batch` says of each place to its own other hooks; None: nothing.
     """
 
     inputs: torch.Tensor
@@ -50,6 +54,7 @@ class Micro:
     document_weights: np.ndarray
     inputs_run: int
     padding: int
+    marks: torch.Tensor | None = None
 
 
 Shares = Callable[[int, Sequence[Micro], Sequence[torch.Tensor]], "list[torch.Tensor]"]
@@ -61,7 +66,16 @@ class Method:
     """What one method does; None: nothing there."""
 
     name: str
+    prepare: Callable[[Any, bool], None] | None = None
+    """(network, fresh); fresh: its weights are those that training begins with; else a checkpoint's come after"""
+    export: Callable[[Mapping[str, torch.Tensor]], dict[str, torch.Tensor] | None] | None = None
+    """the whole state of the changed network -> weights of the architecture as it was; None: it has none"""
     batch: Callable[[int, list[Batch]], list[Batch]] | None = None
+    losses: Callable[[int, Trainee, Micro], tuple[torch.Tensor, torch.Tensor, torch.Tensor]] | None = None
+    """(step, model, micro-batch) -> what each scored position adds to the loss, with gradient; and nll and lse for the
+    metrics and terms (NaN: there are none)"""
+    likelihood: bool = True
+    """whether the loss makes a probability of the next token; if not, evaluations give no loss"""
     shares: Shares | None = None
     whole_step: bool = False
     """whether `shares` sees all micro-batches of a step at once: costs a further forward pass"""
@@ -72,4 +86,9 @@ class Method:
     """(step, network, optimizer)"""
     probe: Callable[[int, Trainee, Sequence[Micro]], dict[str, float]] | None = None
     """(step, model, the step's micro-batches) -> columns for the metrics; leaves no gradient behind"""
-    probe_every: int = 100
+    probe_every: int | None = 100
+    """steps; None: with every evaluation, on the first micro-batches of each evaluation set, `<column>/<set>`"""
+    probe_batches: int = 8
+    """micro-batches of an evaluation set"""
+    check: Callable[[Any, int], None] | None = None
+    """(network, number of processes) -> raises UserError, before the first step, where the method cannot run"""

@@ -26,8 +26,9 @@ from pipeline.trainer import checkpoint as checkpoints
 from pipeline.trainer import metrics as curves
 from pipeline.trainer import parallel
 from pipeline.trainer.batches import batches
-from pipeline.trainer.evaluate import evaluate
-from pipeline.trainer.hooks import Method
+from pipeline.trainer.changed import changer, write_changed
+from pipeline.trainer.evaluate import evaluate, first_micros
+from pipeline.trainer.hooks import Method, Micro
 from pipeline.trainer.model import Trainee, check_isolation, decoder_layers
 from pipeline.trainer.optimizer import make_adamw
 from pipeline.trainer.packed import Packed
@@ -92,6 +93,9 @@ def train(training: Training, network: Any, device: torch.device, stop_after: in
         raise UserError(
             f"batch {settings.batch} does not divide into micro-batches of {settings.micro_batch} on {world} ranks"
         )
+    for method in training.methods:
+        if method.check is not None:
+            method.check(network, world)
     trainee = Trainee(network).to(device).train()
     check_isolation(trainee, training.packed.vocabulary)
     if settings.compile:
@@ -131,7 +135,8 @@ def train(training: Training, network: Any, device: torch.device, stop_after: in
             except TrainingFailed as error:
                 raise TrainingFailed(f"{error}{_way_back(training)}") from None
             tokens += outcome.inputs
-            probes = _probes(training.methods, step, trainee, micros, settings)
+            evaluates = step == length.steps or _every(step, settings.evaluate_every)
+            probes = _probes(training, step, trainee, micros, evaluates)
             if rank == 0:
                 seconds = time.perf_counter() - begun
                 epoch, _ = length.rows.place(min(step * settings.batch, _rows_end(length)) - 1)
@@ -154,7 +159,7 @@ def train(training: Training, network: Any, device: torch.device, stop_after: in
                     }
                 )
             end = outcome.stop or step == last
-            if step == length.steps or _every(step, settings.evaluate_every):
+            if evaluates:
                 _evaluate(training, trainee, step, tokens, shown)
             if end or step % (settings.checkpoint_every or -(-length.steps // 10)) == 0:
                 _save(training, trainee, optimizer, step, tokens, shown, final=step == length.steps)
@@ -173,13 +178,20 @@ def _every(step: int, count: int | None) -> bool:
 
 
 def _probes(
-    methods: Sequence[Method], step: int, trainee: Trainee, micros: Sequence[Any], settings: TrainSettings
+    training: Training, step: int, trainee: Trainee, micros: Sequence[Micro], evaluates: bool
 ) -> dict[str, float]:
     found: dict[str, float] = {}
-    for method in methods:
-        if method.probe is not None and step % method.probe_every == 0:
-            with autocast(micros[0].inputs.device, settings.precision):
+    settings, device = training.settings, micros[0].inputs.device
+    for method in training.methods:
+        if method.probe is None:
+            continue
+        with autocast(device, settings.precision):
+            if method.probe_every is not None and step % method.probe_every == 0:
                 found |= method.probe(step, trainee, micros)
+            elif method.probe_every is None and evaluates:
+                for name, packed in training.evaluation.items():
+                    held = first_micros(packed, settings, device, method.probe_batches)
+                    found |= {f"{column}/{name}": v for column, v in method.probe(step, trainee, held).items()}
     return found
 
 
@@ -189,6 +201,8 @@ def _evaluate(training: Training, trainee: Trainee, step: int, tokens: int, show
         for name, packed in training.evaluation.items()
         for row in evaluate(trainee, packed, name, training.settings)
     ]
+    if not all(method.likelihood for method in training.methods):
+        rows = [row | {"nll": None, "bits_per_byte": None} for row in rows]
     if parallel.rank_and_world()[0] == 0:
         shown.evaluated(rows)
 
@@ -222,10 +236,14 @@ def _save(
     model, state = parallel.full_state(trainee, optimizer)
     if parallel.rank_and_world()[0] == 0:
         shown.flush()
+        changes = changer(training.methods)
         weights = {name.removeprefix("network."): value for name, value in model.items()}
 
         def write(path: Path) -> None:
-            trainee.network.save_pretrained(path, state_dict=weights)
+            if changes is None:
+                trainee.network.save_pretrained(path, state_dict=weights)
+            else:
+                write_changed(path, trainee.network, weights, changes)
             for file in sorted(training.tokenizer.iterdir()):
                 shutil.copyfile(file, path / file.name)
 

@@ -14,12 +14,13 @@ short micro-batches more, which is wrong as soon as there are masks or padding).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
 
 PIECE_BYTES = 64 << 20
 """Of the float32 logits of one piece."""
@@ -93,6 +94,24 @@ def logit_losses(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tens
     logits = logits.float()
     lse = torch.logsumexp(logits, dim=-1)
     return lse - logits.gather(1, labels[:, None])[:, 0], lse
+
+
+OfLogits = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, ...]]
+"""(float32 logits (n, vocabulary), labels (n,)) -> tensors of n values each"""
+
+
+def logit_pieces(
+    hidden: torch.Tensor, head: Any, labels: torch.Tensor, of_logits: OfLogits
+) -> tuple[torch.Tensor, ...]:
+    """of_logits of head(hidden), a piece of positions at a time; the logits are made again for the backward pass."""
+
+    def piece(states: torch.Tensor, own: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return of_logits(head(states).float(), own)
+
+    size = max(1, PIECE_BYTES // (4 * len(head.weight)))
+    parts = zip(hidden.split(size), labels.split(size), strict=True)
+    found = [checkpoint(piece, states, own, use_reentrant=False, preserve_rng_state=False) for states, own in parts]
+    return tuple(torch.cat(column) for column in zip(*found, strict=True))
 
 
 Per = Literal["token", "sample"]

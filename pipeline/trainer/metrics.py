@@ -84,7 +84,7 @@ class Metrics:
             return
         _write(self.store, f"{self.run}/{EVALUATIONS}/{_part(rows[0]['step'])}", rows, SETS)
         for row in rows:
-            if row["source"] is None:
+            if row["source"] is None and row["bits_per_byte"] is not None:
                 self.say(f"{row['set']}: {row['bits_per_byte']:.4f} bits/byte, {row['nll']:.4f} nats/token")
                 if self._writer is not None:
                     self._writer.add_scalar(f"bits_per_byte/{row['set']}", row["bits_per_byte"], row["step"])

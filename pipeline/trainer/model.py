@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from pipeline.errors import UserError
-from pipeline.trainer.loss import head_losses, logit_losses
+from pipeline.trainer.loss import OfLogits, head_losses, logit_losses, logit_pieces
 from pipeline.trainer.settings import ModelSettings
 from scorers.lm.files import check_folder, identity, model_folder
 
@@ -34,21 +34,29 @@ class Trainee(nn.Module):
         self.flat = network.config._attn_implementation.startswith("flash")
 
     def forward(
-        self, inputs: torch.Tensor, positions: torch.Tensor, where: torch.Tensor, labels: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self,
+        inputs: torch.Tensor,
+        positions: torch.Tensor,
+        where: torch.Tensor,
+        labels: torch.Tensor,
+        of_logits: OfLogits | None = None,
+    ) -> tuple[torch.Tensor, ...]:
         """float32 (n,) twice: negative log-likelihood in nats and log-partition at the scored positions.
 
         inputs, positions: int64 (rows, context); where: int64 (n,), scored positions of the flattened rows; labels:
-        int64 (n,).
+        int64 (n,). of_logits: what to make of the logits instead.
         """
         if self.flat:
             # The variable-length kernels find the documents in one long row only.
             inputs, positions = inputs.reshape(1, -1), positions.reshape(1, -1)
         told = {"input_ids": inputs, "position_ids": positions, "use_cache": False}
         if not self.splits:
-            return logit_losses(self.network(**told).logits.flatten(0, 1)[where], labels)
+            logits = self.network(**told).logits.flatten(0, 1)[where]
+            return logit_losses(logits, labels) if of_logits is None else of_logits(logits.float(), labels)
         hidden = self.network.base_model(**told)[0].flatten(0, 1)[where]
         head = self.network.get_output_embeddings()
+        if of_logits is not None:
+            return logit_pieces(hidden, head, labels, of_logits)
         return head_losses(hidden, head.weight, getattr(head, "bias", None), labels)
 
 
@@ -139,7 +147,8 @@ def model_fields(settings: ModelSettings) -> dict[str, Any]:
 def decoder_layers(network: Any) -> list[nn.Module]:
     """The decoder layers, in order: the modules of the classes that the architecture says not to split."""
     names = set(network._no_split_modules or ())
-    return [module for module in network.modules() if type(module).__name__ in names]
+    # Sharding makes a subclass of a layer's own class.
+    return [module for module in network.modules() if names & {kind.__name__ for kind in type(module).__mro__}]
 
 
 def check_isolation(trainee: Trainee, vocabulary: int) -> None:

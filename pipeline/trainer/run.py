@@ -27,6 +27,7 @@ from pipeline.execute import Compute, Counts, Pool, next_attempt, write_row
 from pipeline.lock import held
 from pipeline.stage import Stage, differences
 from pipeline.trainer import parallel
+from pipeline.trainer.changed import changer, read_changed
 from pipeline.trainer.checkpoint import Checkpoint, checkpoints, local
 from pipeline.trainer.loop import Training, train
 from pipeline.trainer.methods import make_methods, method_settings
@@ -210,19 +211,24 @@ def _train(
     vocabulary = max(packed.vocabulary, vocabulary_of(settings.data.tokenizer))
     with tempfile.TemporaryDirectory(prefix="tamis-") as place:
         tokenizer = tokenizer_folder(settings.data.tokenizer, packed.bos, packed.eos, Path(place))
+        methods = make_methods(method_settings(settings.methods, "methods"), settings.seed, settings.data.tokenizer)
+        changes = changer(methods)
         if found:
             with local(store, found[-1].folder) as path:
-                network = read_network(path, settings.model.attention)
+                attention = settings.model.attention
+                network = read_changed(path, attention, changes) if changes else read_network(path, attention)
         else:
             specials = {"bos_token_id": packed.bos, "eos_token_id": packed.eos}
             network = open_network(settings.model, vocabulary, specials, settings.seed)
+            if changes is not None and changes.prepare is not None:
+                changes.prepare(network, True)
         training = Training(
             store=store,
             folder=stage.folder,
             settings=settings,
             packed=packed,
             evaluation={name: one for name, one in packs.items() if name != "data"},
-            methods=make_methods(method_settings(settings.methods, "methods"), settings.seed),
+            methods=methods,
             record={
                 "run": stage.name,
                 "hash": stage.hash,

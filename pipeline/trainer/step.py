@@ -71,6 +71,7 @@ def to_micro(batch: Batch, document_weights: np.ndarray | None, device: torch.de
         document_weights=own,
         inputs_run=run,
         padding=batch.inputs.size - run,
+        marks=None if batch.marks is None else there(batch.marks),
     )
 
 
@@ -118,22 +119,27 @@ def update(
     torch.manual_seed(int(np.random.SeedSequence([settings.seed, step, rank]).generate_state(1, np.uint64)[0] >> 1))
     sums, stop = share_out(micros, settings.loss, stop)
     weigh = next((m for m in methods if m.shares is not None), None)
+    other = next((m.losses for m in methods if m.losses is not None), None)
     shares = [micro.shares for micro in micros]
     if weigh is not None and weigh.whole_step:
         assert weigh.shares is not None
         with torch.no_grad(), autocast(device, settings.precision):
-            before = [losses_of(trainee, micro)[0] for micro in micros]
+            before = [(losses_of(trainee, m) if other is None else other(step, trainee, m))[0] for m in micros]
         shares = weigh.shares(step, micros, before)
 
     seen, scored = torch.zeros(3, dtype=torch.float64, device=device), 0
     optimizer.zero_grad(set_to_none=True)
     for micro, share in zip(micros, shares, strict=True):
         with autocast(device, settings.precision):
-            nll, lse = losses_of(trainee, micro)
+            if other is None:
+                nll, lse = losses_of(trainee, micro)
+                values = nll
+            else:
+                values, nll, lse = other(step, trainee, micro)
         if weigh is not None and not weigh.whole_step:
             assert weigh.shares is not None
-            share = weigh.shares(step, [micro], [nll.detach()])[0]
-        objective = (share * nll).sum()
+            share = weigh.shares(step, [micro], [values.detach()])[0]
+        objective = (share * values).sum()
         if settings.loss.logz:
             objective = objective + settings.loss.logz * (share * lse.square()).sum()
         for method in methods:

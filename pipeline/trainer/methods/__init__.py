@@ -3,8 +3,9 @@
     methods:
       - {method: reweight, strategy: linupper, r: 0.4, warmup_steps: 1000}
 
-A module has `Settings` (pydantic) and `make(settings, seed) -> pipeline.trainer.hooks.Method`. Adding one means: the
-module, a line in METHODS, a test, a paragraph in docs/training.md.
+A module has `Settings` (pydantic) and `make(settings, seed) -> pipeline.trainer.hooks.Method`; one with NEEDS_TOKENIZER
+gets the name of the data's tokenizer (None: the data is token ids) as a third argument. Adding one means: the
+module, a line in METHODS, a test, a section in docs/methods.md.
 """
 
 from __future__ import annotations
@@ -20,7 +21,25 @@ if TYPE_CHECKING:
 
     from pipeline.trainer.hooks import Method
 
-METHODS = {"reweight": "pipeline.trainer.methods.reweight"}
+METHODS = {
+    "ditto": "pipeline.trainer.methods.ditto",
+    "fira": "pipeline.trainer.methods.fira",
+    "flatness": "pipeline.trainer.methods.flatness",
+    "forget": "pipeline.trainer.methods.forget",
+    "frugal": "pipeline.trainer.methods.frugal",
+    "lost": "pipeline.trainer.methods.lost",
+    "multi_token": "pipeline.trainer.methods.multi_token",
+    "reweight": "pipeline.trainer.methods.reweight",
+    "znorm_softplus": "pipeline.trainer.methods.znorm_softplus",
+}
+
+WANTS = {
+    "prepare": "change the network",
+    "optimizer": "make the optimizer",
+    "losses": "make the losses",
+    "shares": "make the shares",
+}
+"""Hooks that only one method may have, as errors say it."""
 
 
 def method_settings(entries: list[dict[str, Any]], where: str) -> dict[str, BaseModel]:
@@ -37,11 +56,15 @@ def method_settings(entries: list[dict[str, Any]], where: str) -> dict[str, Base
     return made
 
 
-def make_methods(settings: dict[str, BaseModel], seed: int) -> list[Method]:
-    """The methods of a run. At most one of them makes the optimizer, and one the shares."""
-    made = [importlib.import_module(METHODS[name]).make(one, seed) for name, one in settings.items()]
-    for hook in ("optimizer", "shares"):
+def make_methods(settings: dict[str, BaseModel], seed: int, tokenizer: str | None = None) -> list[Method]:
+    """The methods of a run. At most one of them changes the network, makes the optimizer, the losses or the shares."""
+    made = []
+    for name, one in settings.items():
+        module = importlib.import_module(METHODS[name])
+        told = (tokenizer,) if getattr(module, "NEEDS_TOKENIZER", False) else ()
+        made.append(module.make(one, seed, *told))
+    for hook in WANTS:
         owners = [method.name for method in made if getattr(method, hook) is not None]
         if len(owners) > 1:
-            raise UserError(f"methods: {' and '.join(owners)} both want to make the {hook}; take one of them")
+            raise UserError(f"methods: {' and '.join(owners)} both want to {WANTS[hook]}; take one of them")
     return made

@@ -92,3 +92,24 @@ def test_differences_are_taken_within_seeds() -> None:
     text = table_of(pa.Table.from_pylist(rows, RESULTS), "random")
     assert "| good | 2.4000 ± 1.2421 | -0.1000 ± 0.0000 | 3 | 1,000 | 0.50 |" in text
     assert "| random | 2.5000 ± 1.2421 |  | 3 | 1,000 | 0.50 |" in text
+
+
+def test_recipes_change_what_is_not_data_and_label_the_runs() -> None:
+    recipes = {"adamw": {}, "frugal": {"methods": [{"method": "frugal"}], "optimizer": {"lr": 5e-4}}}
+    train = TRAIN | {"optimizer": {"weight_decay": 0.2}}
+    one = wanted(train=train, selections={"a": {"paths": ["a"]}}, recipes=recipes, seeds=[0], baseline="adamw")
+    assert list(one.runs) == [("adamw", 0), ("frugal", 0)]
+    assert one.runs["adamw", 0].methods == []
+    assert one.runs["frugal", 0].methods == [{"method": "frugal"}]
+    assert one.runs["frugal", 0].optimizer.model_dump()["lr"] == 5e-4
+    assert one.runs["frugal", 0].optimizer.weight_decay == 0.2
+    both = wanted(recipes=recipes, seeds=[0], baseline="b.adamw")
+    assert [label for label, _ in both.runs] == ["a.adamw", "a.frugal", "b.adamw", "b.frugal"]
+
+
+def test_recipes_cannot_change_data_or_budget() -> None:
+    for key in ("tokens", "data", "seed"):
+        with pytest.raises(UserError, match=f"recipes: x: {key}: recipes are compared on the same data"):
+            wanted(selections={"a": {}}, recipes={"x": {key: 1}, "y": {}})
+    with pytest.raises(ValueError, match="nothing to compare"):
+        CompareSettings.model_validate({"name": "c", "train": TRAIN, "selections": {"a": {}}, "recipes": {"x": {}}})
