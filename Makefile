@@ -9,7 +9,7 @@ VENV_VLLM := .venv-vllm
 STAMP_VLLM := $(VENV_VLLM)/.tamis-installed
 
 # Targets without files of their name.
-.PHONY: readme help demo test test-long test-lm test-vllm vllm lint bench bench-lm bench-data bench-model bench-peers experiments experiments-preselect experiments-selections experiments-repeated clean
+.PHONY: readme help demo test test-long test-lm test-vllm vllm test-browser screenshots lint bench bench-lm bench-data bench-model bench-peers experiments experiments-preselect experiments-selections experiments-repeated clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,7 +48,7 @@ demo: $(STAMP)  ## the main job on real text that ships with the repository
 
 test: $(STAMP)  ## the tests (under ten minutes on two cores)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not browser"
 
 test-long: $(STAMP)  ## the longer proofs too (kills, clusters, bigger corpora)
 	$(BIN)/python -m pytest -m "slow" --timeout 1800
@@ -61,6 +61,18 @@ vllm: $(STAMP_VLLM)  ## .venv-vllm: vLLM in an environment of its own, for membe
 test-vllm: $(STAMP_LM) $(STAMP_VLLM)  ## tests through vLLM: Tamis in .venv-lm, vLLM in .venv-vllm
 	TAMIS_VLLM_PYTHON=$(CURDIR)/$(VENV_VLLM)/bin/python $(VENV_LM)/bin/python -m pytest \
 	  $$(grep -rl --include='test_*.py' 'vllm_python' tests)
+
+CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+# The browser is Debian's: playwright drives it, and downloads none.
+test-browser: $(STAMP)  ## the report page in a real browser (headless Chromium)
+	@$(BIN)/python -c 'import playwright' 2>/dev/null || $(BIN)/uv pip install -q --python $(BIN)/python "playwright>=1.45"
+	@test -n "$(CHROMIUM)" || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -q >/dev/null \
+	  && apt-get install -y -q --no-install-recommends chromium fonts-dejavu-core >/dev/null; } \
+	  || { echo "make test-browser: no Chromium here; install it (apt install chromium) or name one: make test-browser CHROMIUM=/path"; exit 1; }
+	CHROMIUM=$${CHROMIUM:-$(CHROMIUM)} $(BIN)/python -m pytest -m browser tests/browser
+
+screenshots: $(STAMP)  ## the pictures of the docs, taken by the browser tests from the demo's workspace
+	TAMIS_SCREENSHOTS=$(CURDIR)/docs/images $(MAKE) test-browser
 
 lint: $(STAMP)  ## format and check
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix . && $(BIN)/mypy

@@ -22,6 +22,7 @@ from cli import (
     preselect,
     prune,
     repeats,
+    report,
     run,
     score,
     select,
@@ -58,6 +59,7 @@ app.command("select", rich_help_panel=PARTS)(select.select)
 app.command("export", rich_help_panel=PARTS)(export.export)
 app.command("train", rich_help_panel=PARTS)(train.train)
 app.command("compare", rich_help_panel=PARTS)(compare.compare)
+app.command("report", rich_help_panel=LOOKS)(report.report)
 app.command("sql", rich_help_panel=LOOKS)(sql.sql)
 app.command("stats", rich_help_panel=LOOKS)(stats.stats)
 app.command("status", rich_help_panel=LOOKS)(status.status)

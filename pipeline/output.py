@@ -68,6 +68,13 @@ def _target(out: str | None) -> Iterator[BinaryIO]:
             with open(os.devnull, "wb") as nowhere:
                 os.dup2(nowhere.fileno(), sys.stdout.fileno())
         return
+    with written(out) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def written(out: str) -> Iterator[BinaryIO]:
+    """A local file to write, which appears whole when the block ends, or not at all."""
     temporary = f"{out}.tmp-{os.getpid()}"
     try:
         with open(temporary, "wb") as file:

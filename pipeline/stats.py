@@ -76,13 +76,13 @@ def _grouped(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> d
     """{(stage, relation): its columns}: each column is read from its own stage, or else from the documents."""
     scores: dict[tuple[str, str], list[str]] = {}
     for (view,) in connection.execute("SELECT view_name FROM duckdb_views() WHERE schema_name = 'single'").fetchall():
-        scores[view, f"single.{quoted(view)}"] = _numbers(connection, f"single.{quoted(view)}")
+        scores[view, f"single.{quoted(view)}"] = numbers(connection, f"single.{quoted(view)}")
     if not columns:
         if not scores:
             raise UserError("no scores yet; `tamis score SCORER --corpus NAME` makes some")
         return {key: names for key, names in scores.items() if names}
-    own = _numbers(connection, "documents")
-    tokens = "tokens" if "tokens" in _numbers(connection, "scored") else "NULL::BIGINT"
+    own = numbers(connection, "documents")
+    tokens = "tokens" if "tokens" in numbers(connection, "scored") else "NULL::BIGINT"
     whole = f"(SELECT *, {tokens} AS {TOKENS} FROM scored)"
     found: dict[tuple[str, str], list[str]] = {}
     for column in dict.fromkeys(columns):
@@ -95,7 +95,8 @@ def _grouped(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> d
     return found
 
 
-def _numbers(connection: duckdb.DuckDBPyConnection, relation: str) -> list[str]:
+def numbers(connection: duckdb.DuckDBPyConnection, relation: str) -> list[str]:
+    """The numeric columns of a view, in order."""
     schema = connection.sql(f"SELECT * FROM {relation} LIMIT 0").to_arrow_reader().schema
     return [f.name for f in schema if f.name != TOKENS and any(is_number(f.type) for is_number in NUMBERS)]
 

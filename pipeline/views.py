@@ -267,8 +267,9 @@ def _runs(workspace: Workspace, folder: str) -> pa.Table:
 
 
 def stages_table(workspace: Workspace) -> pa.Table:
-    """What made each output that the ledger speaks of: its stage.json, with the hashed fields as JSON."""
+    """What made each output that the ledger speaks of, and each comparison: its stage.json, hashed fields as JSON."""
     folders = dict.fromkeys(f for folder in ledger_folders(workspace) for f in (folder, folder.rpartition("/")[0]) if f)
+    folders |= dict.fromkeys(f"comparisons/{name}" for name in workspace.store.folders("comparisons"))
     with ThreadPoolExecutor(1 if workspace.store.is_local else 16) as pool:
         records = pool.map(lambda folder: saved(workspace.store, folder), folders)
     rows = [

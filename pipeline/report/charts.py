@@ -1,0 +1,169 @@
+"""Charts as Vega-Lite, without data, colours and width: the page fills in the rows, its theme and the room it has.
+
+docs/decisions/0005-the-report-is-vega.md says why Vega-Lite. Names of fields are columns of the figure's query.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Chart = dict[str, Any]
+COUNT, SHORT, SHARE = ",d", "~s", ".0%"
+HEIGHT = 220
+
+
+def histogram(color: str | None = "source", value: str = "documents", reads: str = "") -> Chart:
+    """Bars from `low` to `high`, stacked by a column of names."""
+    encoding: Chart = {
+        "x": {"field": "low", "type": "quantitative", "title": None, "bin": {"binned": True}, "axis": {"tickCount": 6}},
+        "x2": {"field": "high"},
+        "y": {"field": value, "type": "quantitative", "title": value, "axis": {"format": SHORT, "tickCount": 5}},
+        "tooltip": _tips("low", "high", value, *([color] if color else [])),
+    }
+    if color:
+        encoding["color"] = {"field": color, "type": "nominal", "title": color}
+    return {"mark": {"type": "bar", "binSpacing": 1}, "height": HEIGHT, "encoding": encoding}
+
+
+def bars(name: str, value: str, color: str | None = None, tips: tuple[str, ...] = (), sort: Any = None) -> Chart:
+    """Horizontal bars, one per name, in the order of the rows."""
+    encoding: Chart = {
+        "y": {"field": name, "type": "nominal", "title": None, "sort": sort, "axis": {"labelLimit": 260}},
+        "x": {"field": value, "type": "quantitative", "title": value, "axis": {"format": SHORT, "tickCount": 6}},
+        "tooltip": _tips(name, value, *tips, *([color] if color else [])),
+    }
+    if color:
+        encoding["color"] = {"field": color, "type": "nominal", "title": color}
+    return {"mark": {"type": "bar"}, "height": {"step": 22}, "encoding": encoding}
+
+
+def stacked(name: str, values: tuple[str, str], tips: tuple[str, ...] = ()) -> Chart:
+    """Horizontal bars of two parts, such as what is left after a step and what was lost in it."""
+    return {
+        "transform": [{"fold": list(values), "as": ["part", "count"]}],
+        "mark": {"type": "bar"},
+        "height": {"step": 24},
+        "encoding": {
+            "y": {"field": name, "type": "nominal", "title": None, "sort": None, "axis": {"labelLimit": 260}},
+            "x": {"field": "count", "type": "quantitative", "title": None, "axis": {"format": SHORT, "tickCount": 6}},
+            "color": {"field": "part", "type": "nominal", "title": None, "sort": list(values)},
+            "order": {"field": "part", "sort": "descending" if values[0] > values[1] else "ascending"},
+            "tooltip": _tips(name, *values, *tips),
+        },
+    }
+
+
+def spread(name: str, title: str = "") -> Chart:
+    """A box per name: the middle half, the median, and lines to the 5 % and 95 % quantiles."""
+    y = {"field": name, "type": "nominal", "title": None, "axis": {"labelLimit": 260}}
+
+    def x(column: str) -> Chart:
+        return {"field": column, "type": "quantitative", "title": title or None, "axis": {"tickCount": 6}}
+
+    tips = _tips(name, "documents", "mean", "min", "q05", "q25", "q50", "q75", "q95", "max")
+    return {
+        "height": {"step": 30},
+        "encoding": {"y": y, "tooltip": tips},
+        "layer": [
+            {"mark": {"type": "rule"}, "encoding": {"x": x("q05"), "x2": {"field": "q95"}}},
+            {"mark": {"type": "bar", "height": 14}, "encoding": {"x": x("q25"), "x2": {"field": "q75"}}},
+            {"mark": {"type": "tick", "height": 20, "thickness": 3, "style": "median"}, "encoding": {"x": x("q50")}},
+        ],
+    }
+
+
+def lines(
+    x: str,
+    y: str,
+    color: str | None = None,
+    tips: tuple[str, ...] = (),
+    points: bool = False,
+    format: str = SHORT,
+    zero: bool = False,
+    dash: str | None = None,
+    titles: tuple[str | None, str | None] = (None, None),
+    log: bool = False,
+) -> Chart:
+    """Lines, one per value of `color`."""
+    scale: Chart = {"type": "log"} if log else {"zero": zero}
+    encoding: Chart = {
+        "x": {"field": x, "type": "quantitative", "title": titles[0] or x, "axis": {"format": SHORT, "tickCount": 6}}
+        | ({"scale": {"type": "log"}} if log else {"scale": {"zero": False}}),
+        "y": {"field": y, "type": "quantitative", "title": titles[1] or y, "axis": {"format": format}, "scale": scale},
+        "tooltip": _tips(*([color] if color else []), x, y, *tips),
+    }
+    if color:
+        encoding["color"] = {"field": color, "type": "nominal", "title": color}
+    if dash:
+        encoding["strokeDash"] = {"field": dash, "type": "nominal", "title": None}
+    return {"mark": {"type": "line", "point": points}, "height": HEIGHT, "encoding": encoding}
+
+
+def points(
+    x: str, y: str, color: str | None, tips: tuple[str, ...] = (), titles: tuple[str | None, ...] = (None, None)
+) -> Chart:
+    """A point per row."""
+    encoding: Chart = {
+        "x": {"field": x, "type": "quantitative", "title": titles[0], "scale": {"zero": False}},
+        "y": {"field": y, "type": "quantitative", "title": titles[1], "scale": {"zero": False}},
+        "tooltip": _tips(x, y, *([color] if color else []), *tips),
+    }
+    if color:
+        encoding["color"] = {"field": color, "type": "nominal", "title": color}
+    return {"mark": {"type": "point", "filled": True, "size": 22}, "height": 320, "encoding": encoding}
+
+
+def heat(x: str, y: str, value: str) -> Chart:
+    """A square per pair, from -1 to 1, with its number in it."""
+    return {
+        "height": {"step": 26},
+        "encoding": {
+            "x": {"field": x, "type": "nominal", "title": None, "sort": None, "axis": {"labelAngle": -40}},
+            "y": {"field": y, "type": "nominal", "title": None, "sort": None},
+            "tooltip": _tips(x, y, value),
+        },
+        "layer": [
+            {
+                "mark": {"type": "rect"},
+                "encoding": {
+                    "color": {
+                        "field": value,
+                        "type": "quantitative",
+                        "scale": {"domain": [-1, 0, 1], "range": ["#D55E00", "#F4F4F4", "#0072B2"]},
+                        "legend": None,
+                    }
+                },
+            },
+            {
+                "mark": {"type": "text", "fontSize": 10, "style": "inside"},
+                "encoding": {
+                    "text": {"field": value, "type": "quantitative", "format": ".2f"},
+                    "color": {
+                        "condition": {"test": f"abs(datum['{value}']) > 0.6", "value": "#FFFFFF"},
+                        "value": "#222222",
+                    },
+                },
+            },
+        ],
+    }
+
+
+def interval(name: str, mean: str, low: str, high: str, tips: tuple[str, ...] = ()) -> Chart:
+    """A point per name with the interval of its mean."""
+    y = {"field": name, "type": "nominal", "title": None, "sort": None, "axis": {"labelLimit": 260}}
+
+    def x(column: str) -> Chart:
+        return {"field": column, "type": "quantitative", "title": None, "scale": {"zero": False}}
+
+    return {
+        "height": {"step": 30},
+        "encoding": {"y": y, "tooltip": _tips(name, mean, low, high, *tips)},
+        "layer": [
+            {"mark": {"type": "rule", "strokeWidth": 2}, "encoding": {"x": x(low), "x2": {"field": high}}},
+            {"mark": {"type": "point", "filled": True, "size": 90}, "encoding": {"x": x(mean)}},
+        ],
+    }
+
+
+def _tips(*columns: str) -> list[Chart]:
+    return [{"field": column} for column in dict.fromkeys(columns)]

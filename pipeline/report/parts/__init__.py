@@ -1,0 +1,28 @@
+"""The parts of the page, in its order; each is a module of one function."""
+
+from __future__ import annotations
+
+from pipeline.report.part import PartFunction
+from pipeline.report.parts import (
+    budget,
+    comparisons,
+    documents,
+    failures,
+    funnel,
+    relations,
+    scores,
+    stages,
+    training,
+)
+
+PARTS: tuple[PartFunction, ...] = (
+    stages.part,
+    failures.part,
+    funnel.part,
+    scores.part,
+    budget.part,
+    relations.part,
+    training.part,
+    comparisons.part,
+    documents.part,
+)
