@@ -106,7 +106,7 @@ def test_text_that_means_harm_stays_text(page: Any) -> None:
         assert held.startswith(wanted), name
         assert ("more characters" in held) == (len(text) > len(wanted)), name
     options = page.locator("select option").all_text_contents()
-    assert set(SOURCES) <= {option for option in options}
+    assert set(SOURCES) <= set(options)
     assert page.complaints == []
 
 

@@ -105,11 +105,11 @@
   async function draw(place, spec, rows, label, reads) {
     const whole = {
       $schema: "https://vega.github.io/schema/vega-lite/v6.json",
-      ...spec, width: "container", autosize: { type: "fit-x", contains: "padding" },
+      ...spec, width: place.clientWidth, autosize: { type: "fit-x", contains: "padding" },
       data: { values: rows }, description: label,
     };
     const embedded = await vegaEmbed(place, whole, {
-      ast: true, actions: false, renderer: "svg", config: config(), tooltip, logLevel: 1,
+      ast: true, actions: false, renderer: "svg", config: config(), tooltip,
     });
     if (reads) embedded.view.addEventListener("click", (event, item) => item && item.datum && readDocuments && readDocuments(item.datum));
     return embedded;
@@ -398,5 +398,10 @@
   }, { rootMargin: "0px 0px -75% 0px" });
   for (const place of content.querySelectorAll("section")) observer.observe(place);
   document.getElementById("theme").addEventListener("click", () => setTheme(theme() === "dark" ? "light" : "dark"));
+  let later = 0;
+  addEventListener("resize", () => {
+    clearTimeout(later);
+    later = setTimeout(() => drawn.forEach((again) => again()), 150);
+  });
   setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light").then(() => { document.body.dataset.ready = "true"; });
 })();
