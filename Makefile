@@ -48,7 +48,7 @@ demo: $(STAMP)  ## the main job on real text that ships with the repository
 
 test: $(STAMP)  ## the tests (under ten minutes on two cores)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
-	$(BIN)/python -m pytest -m "not slow and not browser"
+	$(BIN)/python -m pytest -m "not slow and not browser" -n 2 --dist loadfile
 
 test-long: $(STAMP)  ## the longer proofs too (kills, clusters, bigger corpora)
 	$(BIN)/python -m pytest -m "slow" --timeout 1800

@@ -84,12 +84,18 @@ def lines(
     titles: tuple[str | None, str | None] = (None, None),
     log: bool = False,
 ) -> Chart:
-    """Lines, one per value of `color`."""
-    scale: Chart = {"type": "log"} if log else {"zero": zero}
+    """Lines, one per value of `color`. log: both axes are logarithmic."""
+    scale_x, scale_y = ({"type": "log"}, {"type": "log"}) if log else ({"zero": False}, {"zero": zero})
+    ticks: Chart = {"tickCount": 6} | ({"format": SHORT} if x in ("tokens", "step") or log else {})
     encoding: Chart = {
-        "x": {"field": x, "type": "quantitative", "title": titles[0] or x, "axis": {"format": SHORT, "tickCount": 6}}
-        | ({"scale": {"type": "log"}} if log else {"scale": {"zero": False}}),
-        "y": {"field": y, "type": "quantitative", "title": titles[1] or y, "axis": {"format": format}, "scale": scale},
+        "x": {"field": x, "type": "quantitative", "title": titles[0] or x, "axis": ticks, "scale": scale_x},
+        "y": {
+            "field": y,
+            "type": "quantitative",
+            "title": titles[1] or y,
+            "axis": {"format": format},
+            "scale": scale_y,
+        },
         "tooltip": _tips(*([color] if color else []), x, y, *tips),
     }
     if color:

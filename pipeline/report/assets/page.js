@@ -102,16 +102,25 @@
     tip.style.top = `${Math.max(4, Math.min(event.clientY + 14, innerHeight - box.height - 8))}px`;
   }
 
+  // Vega keeps groups in plain objects, where names such as "constructor" are taken: there they get a space of no width.
+  const SPACE = "\u200b";
+  const guarded = (value) => (typeof value === "string" && value in {} ? value + SPACE : value);
+  const bare = (datum) => Object.fromEntries(Object.entries(datum).map(([name, value]) =>
+    [name, typeof value === "string" && value.endsWith(SPACE) ? value.slice(0, -1) : value]));
+
   async function draw(place, spec, rows, label, reads) {
+    // Vega-Lite cannot fit a chart to its width alone while rows of it have a height each.
+    const step = spec.height && spec.height.step;
+    const height = step ? step * new Set(rows.map((row) => row[spec.encoding.y.field])).size : spec.height;
     const whole = {
       $schema: "https://vega.github.io/schema/vega-lite/v6.json",
-      ...spec, width: place.clientWidth, autosize: { type: "fit-x", contains: "padding" },
+      ...spec, width: place.clientWidth, height, autosize: { type: "fit-x", contains: "padding" },
       data: { values: rows }, description: label,
     };
     const embedded = await vegaEmbed(place, whole, {
       ast: true, actions: false, renderer: "svg", config: config(), tooltip,
     });
-    if (reads) embedded.view.addEventListener("click", (event, item) => item && item.datum && readDocuments && readDocuments(item.datum));
+    if (reads) embedded.view.addEventListener("click", (event, item) => item && item.datum && readDocuments && readDocuments(bare(item.datum)));
     return embedded;
   }
 
@@ -201,7 +210,7 @@
     async function redraw() {
       more.again();
       const records = rows().map((row) => {
-        const one = record(figure, row);
+        const one = record(figure, row.map(guarded));
         for (const [axis, column] of Object.entries(axes)) one[axis] = one[column];
         return one;
       });

@@ -79,7 +79,7 @@ def part(connection: duckdb.DuckDBPyConnection) -> Part | None:
             kept = 'sum(tokens) FILTER (kept)::BIGINT AS "tokens kept",' if counted else ""
             sql = KEPT.format(tokens=kept, selection=relation)
             note = "Exported are the rows of all exports of the selection."
-            figures.append(Figure("What the selections keep", sql, note, kind="table", reads=True))
+            figures.append(Figure("What the selections keep", sql, note, kind="table"))
     elif has_rows(connection, "rejects"):
         figures.append(Figure("Turned away at ingest", INGEST, kind="table"))
     if has_rows(connection, "rejects"):

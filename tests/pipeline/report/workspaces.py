@@ -24,7 +24,7 @@ HOSTILE = {
     "i" * 5000: "an id of five thousand letters",
     "empty": " ",
 }
-SOURCES = ["<i>o'source</i>", 'b"</script>', "__proto__", "\u202eecruos"]
+SOURCES = ["<i>o'source</i>", 'b"</script>', "constructor", "\u202eecruos"]
 
 
 def hostile(url: str) -> Workspace:
