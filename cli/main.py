@@ -17,6 +17,7 @@ from cli import (
     ghosts,
     import_scores,
     ingest,
+    inspect,
     label,
     plan,
     preselect,
@@ -60,6 +61,7 @@ app.command("export", rich_help_panel=PARTS)(export.export)
 app.command("train", rich_help_panel=PARTS)(train.train)
 app.command("compare", rich_help_panel=PARTS)(compare.compare)
 app.command("report", rich_help_panel=LOOKS)(report.report)
+app.command("inspect", rich_help_panel=LOOKS)(inspect.inspect)
 app.command("sql", rich_help_panel=LOOKS)(sql.sql)
 app.command("stats", rich_help_panel=LOOKS)(stats.stats)
 app.command("status", rich_help_panel=LOOKS)(status.status)

@@ -13,6 +13,7 @@ import contextlib
 import datetime
 import decimal
 import io
+import math
 import os
 import re
 import sys
@@ -153,7 +154,7 @@ def _table(
     more = False
     for batch in batches:
         columns = [column.to_pylist() for column in batch.slice(0, rows + 1 - len(shown)).columns]
-        shown += [[_cell(value) for value in values] for values in zip(*columns, strict=True)]
+        shown += [[shown_value(value) for value in values] for values in zip(*columns, strict=True)]
         if len(shown) > rows:
             more = True
             break
@@ -189,11 +190,14 @@ def _styled(file: BinaryIO, names: list[str], rows: list[list[str]], right: list
     Console(file=sys.stdout).print(table)
 
 
-def _cell(value: Any) -> str:
+def shown_value(value: Any) -> str:
+    """A value as a table shows it, on one line and not too long."""
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{value:.6g}" if value != int(value or 0) or abs(value) >= 1e15 else f"{value:.1f}"
+        return (
+            f"{value:.6g}" if not math.isfinite(value) or value != int(value) or abs(value) >= 1e15 else f"{value:.1f}"
+        )
     text = clean(_as_text(value) or "")
     return text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..."
 

@@ -7,6 +7,7 @@ import datetime
 import decimal
 import io
 import json
+import math
 import os
 import pty
 import subprocess
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.output import write
+from pipeline.output import shown_value, write
 
 TABLE = pa.table(
     {
@@ -117,7 +118,7 @@ def test_an_unknown_format_is_told() -> None:
 ON_TERMINAL = """
 import pyarrow as pa
 from pipeline.errors import UserError
-from pipeline.output import write
+from pipeline.output import shown_value, write
 table = pa.table({"n": [1], "text": ["[red]tag[/red] \\x1b[31m"]})
 write(table.schema, table.to_batches())
 try:
@@ -136,3 +137,9 @@ def test_on_a_terminal_text_cannot_drive_it_and_parquet_is_refused() -> None:
     assert "[red]tag[/red]" in shown
     assert "\x1b[31m" not in shown
     assert "--format parquet is binary" in shown
+
+
+def test_numbers_that_are_none_are_shown_as_they_are() -> None:
+    assert [shown_value(value) for value in (math.nan, math.inf, -math.inf, 2.0, 0.25)] == [
+        *("nan", "inf", "-inf", "2.0", "0.25"),
+    ]
