@@ -19,6 +19,7 @@ from cli import (
     ingest,
     inspect,
     label,
+    membership,
     plan,
     preselect,
     prune,
@@ -59,6 +60,7 @@ app.add_typer(repeats.app, name="repeats", rich_help_panel=PARTS)
 app.command("select", rich_help_panel=PARTS)(select.select)
 app.command("export", rich_help_panel=PARTS)(export.export)
 app.command("train", rich_help_panel=PARTS)(train.train)
+app.add_typer(membership.app, name="membership", rich_help_panel=PARTS)
 app.command("compare", rich_help_panel=PARTS)(compare.compare)
 app.command("report", rich_help_panel=LOOKS)(report.report)
 app.command("inspect", rich_help_panel=LOOKS)(inspect.inspect)

@@ -32,7 +32,8 @@ def sql(
 
     Views: documents, scored (documents without text, with all scores), one per score stage (preselect, lengths, ...),
     selection, rejects, shard_runs, stages, score_stats, score_histogram, training, training_sets, comparisons,
-    preselect_sample, preselect_losses, preselect_strengths. Nothing else can be read, and nothing written.
+    preselect_sample, preselect_losses, preselect_strengths, membership, membership_draws. Nothing else can be read,
+    and nothing written.
     """
     import sys
 

@@ -107,6 +107,8 @@ def status(workspace: Workspace) -> Status:
             total = totals.get(corpus)
         if record["kind"] in ("sample", "pack"):
             total = record["info"].get("num_shards")
+        elif record["kind"] == "membership":
+            total = record["info"].get("num_identifiers")
         elif record["kind"] == "run":
             total = 1
         elif record["kind"] == "answers":
@@ -116,15 +118,26 @@ def status(workspace: Workspace) -> Status:
         if record["fields"].get("limit") and total is not None and record["kind"] == "score":
             total = min(total, record["fields"]["limit"])
         stages.append(_status(workspace, folder, record, corpus, total))
+<<<<<<< HEAD
     places = {kind: i for i, kind in enumerate(ORDER)}
     stages.sort(key=lambda s: (places.get(s.kind, len(ORDER)), s.corpus or "", s.name, s.folder))
+=======
+    order = ["ingest", "sample", "losses", "strength", "preselect-train", "train", "score", "select", "export"]
+    order += ["pack", "run", "membership"]
+    places = {kind: i for i, kind in enumerate(order)}
+    stages.sort(key=lambda s: (places.get(s.kind, len(order)), s.corpus or "", s.name, s.folder))
+>>>>>>> 4352d30 (Test registries against models: draws per identifier, results by plan, views)
     return Status(workspace.url, _holder(workspace), stages)
 
 
 def _records(workspace: Workspace) -> dict[str, dict[str, Any]]:
     """{folder: stage.json} of all stages."""
     found: dict[str, dict[str, Any]] = {}
+<<<<<<< HEAD
     for parent in ("corpora", "samples", "signatures", "models", "selections", "exports", "packs", "runs"):
+=======
+    for parent in ("corpora", "samples", "models", "selections", "exports", "packs", "runs", "memberships"):
+>>>>>>> 4352d30 (Test registries against models: draws per identifier, results by plan, views)
         found |= workspace.stages(parent)
     for parent in PER_CORPUS:
         for corpus in workspace.store.folders(parent):

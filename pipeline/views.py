@@ -9,6 +9,7 @@
     stages           what made each output: kind, name, hash, when, and the settings as JSON
     training, training_sets, comparisons        curves of the training runs (pipeline.training_views)
     preselect_sample, preselect_losses, preselect_strengths   (pipeline.preselect_views)
+    membership, membership_draws   (pipeline.membership_views)
     score_stats, score_histogram   distributions of every score (pipeline.distributions)
 
     with opened(Workspace("workspace")) as connection:
@@ -29,7 +30,7 @@ import duckdb
 import orjson
 import pyarrow as pa
 
-from pipeline import ledger, preselect_views, sandbox, training_views
+from pipeline import ledger, membership_views, preselect_views, sandbox, training_views
 from pipeline.catalog import HIDDEN, document_schema, shown_stages
 from pipeline.distributions import TOKENS, distribution_views, quoted, text
 from pipeline.shards import open_parquet
@@ -40,6 +41,7 @@ FIXED = (
     *("documents", "scored", "selection", "rejects", "shard_runs", "stages", "score_stats", "score_histogram"),
     *training_views.VIEWS,
     *preselect_views.VIEWS,
+    *membership_views.VIEWS,
 )
 """Views of every workspace; an alias of such a name goes by `<alias>_1`, as a second column of one name does."""
 PLACE = ("id", "corpus", "shard")
@@ -189,6 +191,8 @@ def _build(workspace: Workspace, corpora: list[Corpus], named: Collection[str]) 
         build.view(name, training_views.training_selects(workspace, name, build.listed, text))
     for name in preselect_views.VIEWS:
         build.view(name, preselect_views.preselect_selects(corpora, name, build.listed, text))
+    for name in membership_views.VIEWS:
+        build.view(name, membership_views.membership_selects(workspace, name, build.listed, text))
     distributed = {}
     for alias, name in zip(stages, unique(stages, FIXED), strict=True):
         build.view(name, [table.select() for table in stages[alias]])

@@ -8,6 +8,7 @@ exports/<name>-<hash8>/
 packs/<name>-<hash8>/      documents as token ids, for the trainer
 runs/<name>-<hash8>/       checkpoints/, metrics/, evaluations/ of one training
 comparisons/<name>-<hash8>/
+memberships/<name>-<hash8>/  draws and results of a membership test
 ledger/<one of the folders above>/
 lock.json                  while a run holds the workspace
 """

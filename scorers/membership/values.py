@@ -40,6 +40,7 @@ def measured(logprobs: Sequence[np.ndarray], phrases: Sequence[str]) -> dict[str
     return dict(zip((*PLAIN, "tokens"), table.T, strict=True))
 
 
-def tie_band(dtype: str) -> float:
-    """How close two means count as equal under an engine's dtype."""
-    return TIES.get(dtype, COARSE_TIE)
+def tie_band(dtype: str, value: str = "mean_nll", tokens: float = 1.0) -> float:
+    """How close two values count as equal under an engine's dtype. tokens: of the phrase; sums differ by that more."""
+    band = TIES.get(dtype, COARSE_TIE)
+    return band * tokens if value == "sum_nll" else band

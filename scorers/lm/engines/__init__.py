@@ -14,9 +14,37 @@ same numbers come from vLLM and transformers within 1e-3 per token; never compar
 
 from __future__ import annotations
 
-from scorers.lm.engines.base import UNHASHED, Decoding, Engine, EngineError, EngineSettings, Prompt
+from scorers.lm.engines.base import UNHASHED, Decoding, Engine, EngineError, EngineSettings, Prompt, PromptError
 
-__all__ = ["UNHASHED", "Decoding", "Engine", "EngineError", "EngineSettings", "Prompt", "open_engine"]
+__all__ = [
+    "UNHASHED",
+    "Decoding",
+    "Engine",
+    "EngineError",
+    "EngineSettings",
+    "Prompt",
+    "PromptError",
+    "engine_facts",
+    "open_engine",
+]
+
+
+def engine_facts(settings: EngineSettings) -> dict[str, str]:
+    """What besides the model decides its numbers, without opening it: what a stage hashes.
+
+    Raises EngineError or ValueError where the engine is not to be had.
+    """
+    facts: dict[str, str] = {"engine": settings.engine, "dtype": settings.dtype}
+    if settings.engine == "vllm":
+        from scorers.lm.engines.process import vllm_python, vllm_version
+
+        return facts | vllm_version(vllm_python(settings.python))
+    if settings.engine == "transformers":
+        from scorers.lm.engines.local import device_of
+        from scorers.lm.model import engine_record
+
+        return facts | engine_record(facts["dtype"], device_of(settings), "sdpa")  # type: ignore[arg-type]
+    return {"engine": "server", "url": str(settings.url), "model": settings.model}
 
 
 def open_engine(settings: EngineSettings) -> Engine:

@@ -16,6 +16,10 @@ class EngineError(ValueError):
     """An engine that is missing, broken or cannot do what was asked: one line, with what mends it."""
 
 
+class PromptError(EngineError):
+    """A prompt that does not fit: the engine is whole, and the next prompt may fit."""
+
+
 class EngineSettings(BaseModel):
     """Which model, run by what. Everything that shapes a number is hashed: all but UNHASHED."""
 

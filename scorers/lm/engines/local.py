@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from scorers.lm.batching import make_batches
-from scorers.lm.engines.base import CONTEXT, Decoding, EngineSettings, Prompt
+from scorers.lm.engines.base import CONTEXT, Decoding, EngineError, EngineSettings, Prompt
 from scorers.lm.engines.text import checked, fitting, read_codec
 from scorers.lm.model import open_model
 
@@ -20,13 +21,10 @@ class TransformersEngine:
 
     def __init__(self, settings: EngineSettings):
         assert settings.dtype != "float16"
-        device = settings.device
-        if device == "auto":
-            device = "cuda" if _has_gpu() else "cpu"
         self.model = open_model(
             settings.model,
             dtype=settings.dtype,
-            device=device,
+            device=device_of(settings),
             revision=settings.revision,
             trust_remote_code=settings.trust_remote_code,
         )
@@ -122,11 +120,13 @@ class TransformersEngine:
         self.close()
 
 
-def _has_gpu() -> bool:
-    import importlib.util
-
-    if importlib.util.find_spec("torch") is None:
-        return False  # open_model says what is missing
+def device_of(settings: EngineSettings) -> str:
+    """cpu or cuda. Raises EngineError where transformers is not installed."""
+    for package in ("torch", "transformers"):
+        if importlib.util.find_spec(package) is None:
+            raise EngineError(f"{package} is not installed; the engine transformers needs it: pip install 'tamis[lm]'")
     import torch
 
-    return torch.cuda.is_available()
+    if settings.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return settings.device

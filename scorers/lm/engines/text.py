@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scorers.lm.engines.base import EngineError, Prompt
+from scorers.lm.engines.base import EngineError, Prompt, PromptError
 from scorers.lm.tokens import plain_tokenizer
 
 if TYPE_CHECKING:
@@ -86,12 +86,12 @@ def fitting(context: int | None, wanted: int | None, default: int) -> int:
 
 
 def checked(ids: Sequence[np.ndarray], context: int | None, reply: int) -> None:
-    """Raises EngineError for a prompt that is empty or leaves no room for its reply: nothing is cut in silence."""
+    """Raises PromptError for a prompt that is empty or leaves no room for its reply: nothing is cut in silence."""
     for number, one in enumerate(ids):
         if not len(one):
-            raise EngineError(f"prompt {number} is empty; expected at least one token")
+            raise PromptError(f"prompt {number} is empty; expected at least one token")
         if context is not None and len(one) + reply > context:
-            raise EngineError(
+            raise PromptError(
                 f"prompt {number} has {len(one)} tokens and {reply} more for the reply; the context holds {context}: "
                 "set a larger `context`, or shorten what stands before the phrase"
             )

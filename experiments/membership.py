@@ -1,0 +1,132 @@
+"""Identifiers in real text, a model trained on it by `tamis train`, tests through vLLM: python -m experiments.membership
+
+A registry of identifiers in five groups, whose members stand in 1, 2, 5, 10 or 20 documents each (one in a document, at
+the end of its last paragraph), as many again in reserve that stand nowhere. The documents are the beginnings of the
+benchmark's manuals (`make bench-data`). A small Llama is trained on them for a few epochs, from scratch; every
+checkpoint that stays is tested. Steps, each resumable: text, train, test, calibrate, report.
+
+The environment is .venv-lm; vLLM is found as the command line finds it (`make vllm`). Under an hour on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from experiments.trainings import ONE, RUNS, Size, head, manuals, recipe
+from pipeline.ghosts.draw import DrawSettings, commit, draw
+from pipeline.ghosts.registry import Registry, note_insertions, read
+from pipeline.workspace import Workspace
+
+COPIES = (1, 2, 5, 10, 20)
+CHARACTERS = 700
+"""Of a document: its identifier is then about a seventh of it."""
+BEACON = "none: this experiment proves nothing to others"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one experiment keeps its files."""
+
+    folder: Path
+
+    @property
+    def registry(self) -> Path:
+        return self.folder / "registry.parquet"
+
+    @property
+    def text(self) -> Path:
+        return self.folder / "marked.jsonl"
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "train.yaml"
+
+    @property
+    def workspace(self) -> Workspace:
+        return Workspace(str(self.folder / "workspace"))
+
+
+def owner(copies: int) -> str:
+    """The owner of the identifiers with so many copies; each group is one, so that owners' tests are per group."""
+    return f"copies-{copies:02d}"
+
+
+def make_text(place: Place, each: int, documents: int, seed: int = 0) -> Registry:
+    """Draw the registry and write the marked documents, unless both are there."""
+    place.folder.mkdir(parents=True, exist_ok=True)
+    if place.text.exists():
+        return read(str(place.registry))
+    if not place.registry.exists():
+        owners = tuple(owner(copies) for copies in COPIES)
+        commit(str(place.registry), DrawSettings(owners=owners, count=each, reserve=each, beacon_source=BEACON))
+        draw(str(place.registry), "")
+    registry = read(str(place.registry))
+    texts = [text[:CHARACTERS].rstrip() for text in manuals(documents * 4096 / 1e6)["text"].to_pylist()]
+    texts = [text for text in texts if len(text) > CHARACTERS // 2][:documents]
+    groups = {owner(copies): copies for copies in COPIES}
+    copies = [one for one in registry.active for _ in range(groups[one.owner])]
+    assert len(copies) <= len(texts) == documents, f"{len(copies)} copies, {len(texts)} documents"
+    chosen = np.random.default_rng(seed).permutation(documents)[: len(copies)]
+    for one, row in zip(copies, chosen, strict=True):
+        texts[row] += f" {one.sentence}"
+    partial = place.text.with_suffix(".tmp")
+    with partial.open("w", encoding="utf-8") as file:
+        for row, text in enumerate(texts):
+            file.write(json.dumps({"id": f"d{row:05d}", "text": text}) + "\n")
+    note_insertions(registry, "marked", {one.id: (groups[one.owner],) * 2 for one in registry.active})
+    partial.replace(place.text)
+    return registry
+
+
+def make_config(place: Place, size: Size, epochs: int, checkpoints: int, steps: int) -> None:
+    """The training config. steps: of the run, about: checkpoints are spread over them."""
+    values = recipe(1, size, {}) | {"name": "marked", "epochs": epochs, "keep": 100}
+    del values["tokens"]
+    values["data"] |= {"paths": [str(place.text)]}
+    values["model"]["config"]["num_attention_heads"] = size.width // 32  # heads of a size that vLLM has on a CPU
+    values["checkpoint_every"] = max(1, -(-steps // checkpoints))
+    place.config.write_text(yaml.safe_dump(values, sort_keys=False))
+
+
+def make_model(place: Place) -> None:
+    """Train, or go on training."""
+    from pipeline.trainer.run import read_config, train_run
+
+    settings, _ = read_config(str(place.config))
+    train_run(place.workspace, settings, ONE)
+
+
+def main(words: list[str] | None = None) -> int:
+    """Do the steps that are named, or all."""
+    steps = ("text", "train")
+    parser = argparse.ArgumentParser(prog="python -m experiments.membership", description=__doc__.splitlines()[0])
+    parser.add_argument("steps", nargs="*", metavar="STEP", help=", ".join(steps))
+    parser.add_argument("--each", type=int, default=20, help="identifiers of each number of copies [%(default)s]")
+    parser.add_argument("--documents", type=int, default=1600)
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--checkpoints", type=int, default=8)
+    parser.add_argument("--width", type=int, default=192)
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--out", type=Path, default=RUNS / "membership")
+    options = parser.parse_args(words)
+    place = Place(options.out)
+    size = Size(options.width, options.layers)
+    if not options.steps or "text" in options.steps:
+        make_text(place, options.each, options.documents)
+        rows = options.documents * 380 // 256
+        make_config(place, size, options.epochs, options.checkpoints, options.epochs * rows // 8)
+    if not options.steps or "train" in options.steps:
+        make_model(place)
+    print(head(size))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
