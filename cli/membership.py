@@ -96,6 +96,47 @@ def check(
     typer.echo(place.store.shown(tested.subject.stage.folder), err=True)
 
 
+@app.command("calibrate")
+def calibrate(
+    registry: RegistryArgument,
+    model: ModelOption,
+    identifiers: Annotated[int, typer.Option("--identifiers", "-n", min=10, help="That were never inserted.")] = 100,
+    m: Annotated[int, typer.Option("--draws", min=19, help="Null draws of each; 999 reach a p of 0.001.")] = 999,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the identifiers that are made up.")] = 0,
+    orders: Annotated[int, typer.Option("--orders", min=0, help="Permutations of each, for that null.")] = 0,
+    engine: EngineOption = None,
+    dtype: DtypeOption = "float32",
+    url: UrlOption = None,
+    tokenizer: TokenizerOption = None,
+    name: Annotated[str | None, typer.Option("--name", help="What it is called [calibration-...].")] = None,
+    context: ContextOption = None,
+    vllm_python: PythonOption = None,
+    format: FormatOption = "text",
+    out: OutOption = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Check on this model that p-values of identifiers that it cannot know are not too small; exit code 1 if they are.
+
+    Takes the registry's reserves first. Resumes per identifier.
+    """
+    from pipeline.ghosts.registry import read
+    from pipeline.lock import held
+    from pipeline.membership.calibrate import calibrate as calibrated
+    from pipeline.membership.settings import TestSettings
+    from pipeline.membership.shown import calibration
+    from pipeline.workspace import Workspace, default_url
+
+    chosen = _engine(model, engine, dtype, url, tokenizer, context, vllm_python)
+    settings = TestSettings(registry=registry, engine=chosen, orders=orders, last_k=None)
+    place = Workspace(workspace or default_url())
+    with held(place.store):
+        tested, table = calibrated(place, read(registry), settings, identifiers, m, seed, name)
+    _write(table, calibration(table, registry, model), format, out)
+    typer.echo(place.store.shown(tested.stage.folder), err=True)
+    if not all(table["holds"].to_pylist()):
+        raise typer.Exit(1)
+
+
 def _engine(
     model: str,
     engine: str | None,

@@ -1,4 +1,4 @@
-"""Identifiers in real text, a model trained on it by `tamis train`, tests through vLLM: python -m experiments.membership
+"""Identifiers in real text, a model trained on it, tests through vLLM: python -m experiments.membership
 
 A registry of identifiers in five groups, whose members stand in 1, 2, 5, 10 or 20 documents each (one in a document, at
 the end of its last paragraph), as many again in reserve that stand nowhere. The documents are the beginnings of the
@@ -65,7 +65,9 @@ def make_text(place: Place, each: int, documents: int, seed: int = 0) -> Registr
         return read(str(place.registry))
     if not place.registry.exists():
         owners = tuple(owner(copies) for copies in COPIES)
-        commit(str(place.registry), DrawSettings(owners=owners, count=each, reserve=each, beacon_source=BEACON))
+        # One test per group: 999 draws are then enough for the correction, and every identifier has all of them.
+        settings = DrawSettings(owners=owners, count=each, reserve=each, unit="owner", beacon_source=BEACON)
+        commit(str(place.registry), settings)
         draw(str(place.registry), "")
     registry = read(str(place.registry))
     texts = [text[:CHARACTERS].rstrip() for text in manuals(documents * 4096 / 1e6)["text"].to_pylist()]
@@ -109,11 +111,11 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments.membership", description=__doc__.splitlines()[0])
     parser.add_argument("steps", nargs="*", metavar="STEP", help=", ".join(steps))
     parser.add_argument("--each", type=int, default=20, help="identifiers of each number of copies [%(default)s]")
-    parser.add_argument("--documents", type=int, default=1600)
+    parser.add_argument("--documents", type=int, default=1200)
     parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--checkpoints", type=int, default=8)
-    parser.add_argument("--width", type=int, default=192)
-    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--checkpoints", type=int, default=4)
+    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--layers", type=int, default=3)
     parser.add_argument("--out", type=Path, default=RUNS / "membership")
     options = parser.parse_args(words)
     place = Place(options.out)

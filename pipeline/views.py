@@ -140,7 +140,9 @@ def opened(
     newest of their alias. locked: for SQL that a user wrote (pipeline.sandbox). Raises UserError if a corpus is
     unknown or there is none.
     """
-    build = _build(workspace, workspace.chosen_corpora(corpora), stages)
+    # Membership tests need no corpus: a workspace may hold nothing else.
+    without = not corpora and not workspace.corpora() and workspace.store.folders(membership_views.PARENT)
+    build = _build(workspace, [] if without else workspace.chosen_corpora(corpora), stages)
     runs, made = runs_table(workspace), stages_table(workspace)
     with tempfile.TemporaryDirectory(prefix="tamis-") as spill:
         connection = sandbox.connect({name: (workspace.store, name) for name in build.files}, locked)

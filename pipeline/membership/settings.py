@@ -49,5 +49,23 @@ class TestSettings(BaseModel):
     """only the first so many identifiers, to try things out"""
 
 
+class CheckpointTests(BaseModel):
+    """The registry's primary test at checkpoints of a training run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    registry: str
+    every: Positive = 1
+    """checkpoints; the last one of a run is always tested"""
+    engine: Literal["vllm", "transformers"] = "vllm"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    context: Positive | None = None
+    python: str | None = None
+    """interpreter of the environment that has vLLM"""
+    gpu_memory: Annotated[float, Field(gt=0, le=1)] = 0.8
+    limit: Positive | None = None
+    """only the first so many identifiers"""
+
+
 CENTRE = 8
 """Orders of each draw where the plan's statistic is centred_nll."""

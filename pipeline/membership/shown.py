@@ -58,6 +58,33 @@ def shown(table: pa.Table, registry: Registry, model: str) -> str:
     return "\n".join(lines)
 
 
+def calibration(table: pa.Table, registry: str, model: str) -> str:
+    """Counts of small p-values of identifiers that were never inserted."""
+    rows = table.to_pylist()
+    lines = [f"{registry} against {model}: identifiers that were never inserted", ""]
+    head = [
+        "statistic",
+        "null",
+        "test",
+        "tests",
+        *(f"p <= {alpha:g}" for alpha in sorted({r["alpha"] for r in rows})[::-1]),
+    ]
+    cells = []
+    for key in dict.fromkeys((row["statistic"], row["null"], row["test"], row["tests"]) for row in rows):
+        mine = [row for row in rows if (row["statistic"], row["null"], row["test"], row["tests"]) == key]
+        cells.append([*map(str, key), *(f"{row['below']} (limit {row['limit']})" for row in mine)])
+    lines += _aligned([head, *cells])
+    broken = [row for row in rows if not row["holds"]]
+    lines.append("")
+    if broken:
+        lines.append(f"{len(broken)} counts are above their limit: do not trust this test on this engine and model")
+    else:
+        lines.append(
+            "every count is within its limit (an honest test stays within one all but once in a thousand times)"
+        )
+    return "\n".join(lines)
+
+
 def _table(rows: list[dict[str, Any]]) -> list[str]:
     head = ["id", "copies", "value", "effect", "draws", "p", "adjusted", "found"]
     cells = [
@@ -73,12 +100,16 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
         ]
         for row in rows
     ]
-    widths = [max(len(line[i]) for line in [head, *cells]) for i in range(len(head))]
-    lines = [
-        [c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))]
-        for line in [head, *cells]
+    return _aligned([head, *cells])
+
+
+def _aligned(lines: list[list[str]]) -> list[str]:
+    """Cells in columns; the first to the left, the others to the right."""
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return [
+        "  ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))).rstrip()
+        for line in lines
     ]
-    return ["  ".join(line).rstrip() for line in lines]
 
 
 def _p(value: float) -> str:

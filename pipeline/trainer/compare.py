@@ -207,7 +207,7 @@ def _digest(tokens: np.ndarray) -> bytes:
 def _write(workspace: Workspace, wanted: Comparison, rows: list[dict[str, Any]]) -> str:
     from pipeline.trainer.compare_report import draw_curves, table_of
 
-    settings = {str(key): one.model_dump(mode="json") for key, one in wanted.runs.items()}
+    settings = {str(key): one.model_dump(mode="json", exclude={"membership"}) for key, one in wanted.runs.items()}
     stage = Stage(
         kind="compare",
         name=wanted.settings.name,

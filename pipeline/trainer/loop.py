@@ -21,6 +21,7 @@ import torch
 from safetensors import SafetensorError
 
 from pipeline.errors import UserError
+from pipeline.membership import training as membership
 from pipeline.storage import Store
 from pipeline.trainer import checkpoint as checkpoints
 from pipeline.trainer import metrics as curves
@@ -35,6 +36,7 @@ from pipeline.trainer.packed import Packed
 from pipeline.trainer.plan import Rows
 from pipeline.trainer.settings import TrainSettings
 from pipeline.trainer.step import TrainingFailed, autocast, to_micro, update
+from pipeline.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,8 @@ def train(training: Training, network: Any, device: torch.device, stop_after: in
     with _interruptible() as asked, shown if rank == 0 else contextlib.nullcontext():
         if rank == 0:
             curves.forget(training.store, training.folder, done)
+        if done:  # killed between a checkpoint and its test?
+            _membership(training, trainee, optimizer, done, _checkpoint_every(settings, length), False, shown)
         loader = batches(
             training.packed,
             length.rows,
@@ -161,8 +165,11 @@ def train(training: Training, network: Any, device: torch.device, stop_after: in
             end = outcome.stop or step == last
             if evaluates:
                 _evaluate(training, trainee, step, tokens, shown)
-            if end or step % (settings.checkpoint_every or -(-length.steps // 10)) == 0:
+            every = _checkpoint_every(settings, length)
+            if end or step % every == 0:
                 _save(training, trainee, optimizer, step, tokens, shown, final=step == length.steps)
+                if not outcome.stop:
+                    _membership(training, trainee, optimizer, step, every, step == length.steps, shown)
             if outcome.stop and step < length.steps:
                 raise KeyboardInterrupt
             begun = time.perf_counter()
@@ -171,6 +178,29 @@ def train(training: Training, network: Any, device: torch.device, stop_after: in
 
 def _rows_end(length: Length) -> int:
     return length.rows.end.rows if length.rows.end is not None else length.steps * 2**40
+
+
+def _checkpoint_every(settings: TrainSettings, length: Length) -> int:
+    return settings.checkpoint_every or -(-length.steps // 10)
+
+
+def _membership(
+    training: Training,
+    trainee: Trainee,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    every: int,
+    final: bool,
+    shown: curves.Metrics,
+) -> None:
+    """Test the checkpoint of this step, if it is to be tested. One process: run._train has made sure."""
+    tests = training.settings.membership
+    if tests is None or not membership.due(tests, step, every, final):
+        return
+    folder = f"{training.folder}/{checkpoints.FOLDER}/{checkpoints.name_of(step)}"
+    with membership.given_back(trainee, optimizer), checkpoints.local(training.store, folder) as path:
+        workspace, name = Workspace(training.store.url), training.settings.name
+        membership.checkpoint_tested(workspace, tests, name, str(path), step, shown.say)
 
 
 def _every(step: int, count: int | None) -> bool:

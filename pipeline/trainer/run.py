@@ -12,6 +12,7 @@ changed since, that is refused with the fields that differ, for a resumed run mu
 from __future__ import annotations
 
 import re
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
@@ -25,6 +26,7 @@ from pipeline.config_errors import parsed
 from pipeline.errors import UserError
 from pipeline.execute import Compute, Counts, Pool, next_attempt, write_row
 from pipeline.lock import held
+from pipeline.membership import training as membership
 from pipeline.stage import Stage, differences
 from pipeline.trainer import parallel
 from pipeline.trainer.changed import changer, read_changed
@@ -71,9 +73,11 @@ def placed_settings(settings: TrainSettings, base: Path) -> TrainSettings:
         for key, value in (("config", settings.model.config), ("checkpoint", settings.model.checkpoint))
         if isinstance(value, str)
     }
-    return settings.model_copy(
-        update={"data": data, "evaluation": sets, "model": settings.model.model_copy(update=model)}
-    )
+    changes = {"data": data, "evaluation": sets, "model": settings.model.model_copy(update=model)}
+    if settings.membership is not None:
+        registry = placed(settings.membership.registry, base)
+        changes["membership"] = settings.membership.model_copy(update={"registry": registry})
+    return settings.model_copy(update=changes)
 
 
 def _placed_data(data: Any, base: Path) -> Any:
@@ -191,6 +195,19 @@ def _check_unfinished(workspace: Workspace, stage: Stage, anew: bool) -> None:
             )
 
 
+def _tested_last(workspace: Workspace, settings: TrainSettings, last: Checkpoint) -> None:
+    assert settings.membership is not None
+    with local(workspace.store, last.folder) as path:
+        membership.checkpoint_tested(
+            workspace,
+            settings.membership,
+            settings.name,
+            str(path),
+            last.step,
+            lambda text: print(f"train {settings.name} step {last.step}: {text}", file=sys.stderr),
+        )
+
+
 def _train(
     workspace: Workspace,
     settings: TrainSettings,
@@ -206,7 +223,11 @@ def _train(
     if device.type == "cuda":
         device = torch.device("cuda", torch.cuda.current_device())
     found = checkpoints(store, stage.folder)
+    if settings.membership is not None and rank == 0:
+        membership.check(settings.membership, parallel.rank_and_world()[1])
     if found and found[-1].record["final"]:
+        if settings.membership is not None and rank == 0:  # killed between the last checkpoint and its test?
+            _tested_last(workspace, settings, found[-1])
         return found[-1]
     vocabulary = max(packed.vocabulary, vocabulary_of(settings.data.tokenizer))
     with tempfile.TemporaryDirectory(prefix="tamis-") as place:

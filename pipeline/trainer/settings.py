@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from pipeline.membership.settings import CheckpointTests
 from pipeline.trainer.data import DataSettings
 
 Positive = Annotated[int, Field(ge=1)]
@@ -130,6 +131,8 @@ class TrainSettings(BaseModel):
     threads: Positive | None = None
     """of torch on a CPU; None: one per core"""
     tensorboard: bool = False
+    membership: CheckpointTests | None = None
+    """tests of a registry of identifiers at checkpoints; see pipeline.membership.training"""
 
     @model_validator(mode="after")
     def _length(self) -> TrainSettings:
@@ -141,5 +144,5 @@ class TrainSettings(BaseModel):
         return self
 
 
-UNHASHED = {"name", "keep", "loader_workers", "tensorboard", "evaluate_every", "checkpoint_every"}
+UNHASHED = {"name", "keep", "loader_workers", "tensorboard", "evaluate_every", "checkpoint_every", "membership"}
 """Settings that change nothing about the weights that come out."""
