@@ -41,6 +41,7 @@ ORDER = (
     "export",
     "pack",
     "run",
+    "membership",
     "signatures",
 )
 """Kinds of stages as they are listed."""
@@ -118,26 +119,16 @@ def status(workspace: Workspace) -> Status:
         if record["fields"].get("limit") and total is not None and record["kind"] == "score":
             total = min(total, record["fields"]["limit"])
         stages.append(_status(workspace, folder, record, corpus, total))
-<<<<<<< HEAD
     places = {kind: i for i, kind in enumerate(ORDER)}
     stages.sort(key=lambda s: (places.get(s.kind, len(ORDER)), s.corpus or "", s.name, s.folder))
-=======
-    order = ["ingest", "sample", "losses", "strength", "preselect-train", "train", "score", "select", "export"]
-    order += ["pack", "run", "membership"]
-    places = {kind: i for i, kind in enumerate(order)}
-    stages.sort(key=lambda s: (places.get(s.kind, len(order)), s.corpus or "", s.name, s.folder))
->>>>>>> 4352d30 (Test registries against models: draws per identifier, results by plan, views)
     return Status(workspace.url, _holder(workspace), stages)
 
 
 def _records(workspace: Workspace) -> dict[str, dict[str, Any]]:
     """{folder: stage.json} of all stages."""
     found: dict[str, dict[str, Any]] = {}
-<<<<<<< HEAD
-    for parent in ("corpora", "samples", "signatures", "models", "selections", "exports", "packs", "runs"):
-=======
-    for parent in ("corpora", "samples", "models", "selections", "exports", "packs", "runs", "memberships"):
->>>>>>> 4352d30 (Test registries against models: draws per identifier, results by plan, views)
+    plain = ("corpora", "samples", "signatures", "models", "selections", "exports", "packs", "runs", "memberships")
+    for parent in plain:
         found |= workspace.stages(parent)
     for parent in PER_CORPUS:
         for corpus in workspace.store.folders(parent):
