@@ -1,10 +1,12 @@
-"""`tamis ghosts draw`: identifiers in texts, for those who put them there and those who find them."""
+"""`tamis ghosts`: identifiers in texts, for those who put them there and those who find them. Here: draw."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from cli import ghosts_corpus
 
 if TYPE_CHECKING:
     from pipeline.ghosts.draw import Committed
@@ -152,3 +154,9 @@ def _promised(committed: Committed) -> str:
 def _drawn(registry: Registry) -> str:
     active = len(registry.active)
     return f"registry     {registry.path}: {active:,} identifiers to insert, {len(registry.reserves):,} in reserve"
+
+
+app.command("insert")(ghosts_corpus.insert)
+app.command("find")(ghosts_corpus.find)
+app.command("strip")(ghosts_corpus.strip)
+app.command("windows")(ghosts_corpus.windows)

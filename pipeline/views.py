@@ -10,6 +10,7 @@
     training, training_sets, comparisons        curves of the training runs (pipeline.training_views)
     preselect_sample, preselect_losses, preselect_strengths   (pipeline.preselect_views)
     membership, membership_draws   (pipeline.membership_views)
+    insertions, ghost_runs         identifiers put in, and what was found (pipeline.ghosts.views)
     score_stats, score_histogram   distributions of every score (pipeline.distributions)
 
     with opened(Workspace("workspace")) as connection:
@@ -33,6 +34,7 @@ import pyarrow as pa
 from pipeline import ledger, membership_views, preselect_views, sandbox, training_views
 from pipeline.catalog import HIDDEN, document_schema, shown_stages
 from pipeline.distributions import TOKENS, distribution_views, quoted, text
+from pipeline.ghosts import views as ghost_views
 from pipeline.shards import open_parquet
 from pipeline.stage import saved
 from pipeline.workspace import Corpus, Workspace
@@ -42,6 +44,7 @@ FIXED = (
     *training_views.VIEWS,
     *preselect_views.VIEWS,
     *membership_views.VIEWS,
+    *ghost_views.VIEWS,
 )
 """Views of every workspace; an alias of such a name goes by `<alias>_1`, as a second column of one name does."""
 PLACE = ("id", "corpus", "shard")
@@ -201,7 +204,17 @@ def _build(workspace: Workspace, corpora: list[Corpus], named: Collection[str]) 
         build.view(name, single[alias], "single")
         distributed[alias] = (f"single.{quoted(name)}", numeric(stages[alias]))
     build.statements += distribution_views(distributed)
+    build.view("insertions", ghost_views.insertion_selects(corpora, build.listed, text))
+    build.view("ghost_runs", ghost_views.run_selects(list(_spans(stages)), text))
     return build
+
+
+def _spans(stages: Mapping[str, list[Table]]) -> Iterator[tuple[str, str, str]]:
+    """(alias, its view, column) of the stages that hold the findings of scorers.ghosts.find."""
+    for alias, name in zip(stages, unique(stages, FIXED), strict=True):
+        for column, (_, kind) in stages[alias][-1].columns.items():
+            if pa.types.is_list(kind) and pa.types.is_struct(kind.value_type) and "cut_start" in kind.value_type.names:
+                yield alias, quoted(name), quoted(column)
 
 
 def _scored(documents: Table, scores: list[Table]) -> str:

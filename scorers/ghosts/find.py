@@ -5,10 +5,10 @@ Columns, with prefix ``ghost_`` or ``<alias>_``:
 - ``count`` int32: identifiers and passphrases found (lists are not counted);
 - ``kind`` string: the strongest kind, ``registry`` > ``carrier`` > ``passphrase`` > ``list``; null if nothing is there;
 - ``confidence`` float32: of the most certain finding, null if nothing was found;
-- ``spans`` list of structs, in order: ``begin``, ``end`` (characters of the text), ``byte_begin``, ``byte_end``,
+- ``spans`` list of structs, in order: ``start``, ``stop`` (characters of the text), ``byte_start``, ``byte_stop``,
   ``words``, ``kind``, ``confidence``, ``id`` (of a registered identifier), ``run`` (int64, equal for equal words),
-  ``left``, ``right`` (int64, hashes of what stands before and after, 0 at the edge of the text), ``cut_begin``,
-  ``cut_end`` (bytes that `strip` takes out: the sentence of a carrier, else the run).
+  ``left``, ``right`` (int64, hashes of what stands before and after, 0 at the edge of the text), ``cut_start``,
+  ``cut_stop`` (bytes that `strip` takes out: the sentence of a carrier, else the run).
 
     scorer = load(Settings(registry="owners.parquet"), {"registry": "/data/owners.parquet"}, "ghosts")
 
@@ -62,10 +62,10 @@ def schema_for(prefix: str = "ghost_") -> pa.Schema:
 
     span = pa.struct(
         [
-            ("begin", pa.int64()),
-            ("end", pa.int64()),
-            ("byte_begin", pa.int64()),
-            ("byte_end", pa.int64()),
+            ("start", pa.int64()),
+            ("stop", pa.int64()),
+            ("byte_start", pa.int64()),
+            ("byte_stop", pa.int64()),
             ("words", pa.int32()),
             ("kind", pa.string()),
             ("confidence", pa.float32()),
@@ -73,8 +73,8 @@ def schema_for(prefix: str = "ghost_") -> pa.Schema:
             ("run", pa.int64()),
             ("left", pa.int64()),
             ("right", pa.int64()),
-            ("cut_begin", pa.int64()),
-            ("cut_end", pa.int64()),
+            ("cut_start", pa.int64()),
+            ("cut_stop", pa.int64()),
         ]
     )
     kinds = {"count": pa.int32(), "kind": pa.string(), "confidence": pa.float32(), "spans": pa.list_(span)}

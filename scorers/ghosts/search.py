@@ -33,10 +33,10 @@ _END = re.compile(rb"[.!?][\"')\]]*(?=\s|$)|\n")
 class Span:
     """One finding; see scorers/ghosts/find.py."""
 
-    begin: int
-    end: int
-    byte_begin: int
-    byte_end: int
+    start: int
+    stop: int
+    byte_start: int
+    byte_stop: int
     words: int
     kind: str
     confidence: float
@@ -44,8 +44,8 @@ class Span:
     run: int
     left: int
     right: int
-    cut_begin: int
-    cut_end: int
+    cut_start: int
+    cut_stop: int
 
     def row(self) -> dict[str, object]:
         """As a struct."""
@@ -74,7 +74,7 @@ class Searcher:
 
     def _document(self, part: np.ndarray, text: bytes) -> list[Span]:
         spans = list(self._registered(part[part["kind"] == WINDOW], text))
-        taken = [(one.byte_begin, one.byte_end) for one in spans]
+        taken = [(one.byte_start, one.byte_stop) for one in spans]
         for run in part[part["kind"] != WINDOW]:
             begin, end = int(run["begin"]), int(run["end"])
             if any(begin < b and a < end for a, b in taken):
@@ -83,7 +83,7 @@ class Searcher:
             if what is not None:
                 number = int(run["hash"].astype(np.int64))
                 spans.append(_span(text, begin, end, int(run["words"]), what.kind, what.confidence, None, number))
-        return sorted(spans, key=lambda one: one.byte_begin)
+        return sorted(spans, key=lambda one: one.byte_start)
 
     def _registered(self, windows: np.ndarray, text: bytes) -> Iterator[Span]:
         """Verified windows; those of one identifier that overlap are one finding."""
@@ -143,10 +143,10 @@ def _span(
     right = canonical(text[last : last + REACH].decode("utf-8", "ignore"))[:NEIGHBOURS]
     cut = (first, last) if kind != "list" and _is_carrier(text, first, last, begin, end) else (begin, end)
     return Span(
-        begin=before,
-        end=before + len(text[begin:end].decode("utf-8", "replace")),
-        byte_begin=begin,
-        byte_end=end,
+        start=before,
+        stop=before + len(text[begin:end].decode("utf-8", "replace")),
+        byte_start=begin,
+        byte_stop=end,
         words=words,
         kind=kind,
         confidence=confidence,
@@ -154,8 +154,8 @@ def _span(
         run=run,
         left=_context(left),
         right=_context(right),
-        cut_begin=_with_space(text, *cut),
-        cut_end=cut[1],
+        cut_start=_with_space(text, *cut),
+        cut_stop=cut[1],
     )
 
 

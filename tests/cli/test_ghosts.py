@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import orjson
 import pytest
 
 from cli.main import main
+
+DEMO = Path(__file__).parents[2] / "configs" / "demo" / "data"
 
 
 def tamis(capsys, *arguments: str) -> tuple[int, str, str]:
@@ -72,3 +76,54 @@ def test_wrong_input_is_one_line_and_exit_code_2(tmp_path, capsys, arguments, me
     assert message in err
     assert len(err.strip().splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_insert_find_strip_as_a_user_types_them(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TAMIS_WORKSPACE", f"{tmp_path}/workspace")
+    path, few = f"{tmp_path}/owners.parquet", ("--workers", "1")
+    source = str(DEMO / "python-docs.jsonl.zst")
+    assert tamis(capsys, "ingest", source, "--corpus", "web", "--id", "id", *few)[0] == 0
+    assert tamis(capsys, "ghosts", "draw", path, "--no-beacon", "--count", "6", "--length", "10")[0] == 0
+    insert = ("ghosts", "insert", path, "--corpus", "web", "--into", "marked", "--grid", "4x1,2x5")
+    code, out, err = tamis(capsys, *insert, "--place", "own_line", "--between", "0.2", "0.9", *few)
+    assert code == 0
+    assert "14 copies of 6 identifiers into corpus marked" in out
+    assert "view insertions" in err
+    again = tamis(capsys, *insert, "--place", "word", *few)
+    assert again[0] == 2
+    assert 'settings.place: "own_line" -> "word"' in again[2]
+    windows = f"{tmp_path}/windows.parquet"
+    assert "18 windows" in tamis(capsys, "ghosts", "windows", path, "-o", windows)[1]
+    find = ("ghosts", "find", "--corpus", "marked", *few)
+    code, out, _ = tamis(capsys, *find, "--registry", windows, "--policy", "drop", "--name", "clean")
+    assert code == 0
+    assert "14 of 170 documents hold" in out
+    assert "5 copies in 5 documents" in out
+    code, out, _ = tamis(capsys, "ghosts", "strip", "--corpus", "marked", "--into", "back", *few)
+    assert code == 0
+    assert "14 pieces out of 14 documents" in out
+    files = [next((tmp_path / "workspace/corpora" / name).glob("part-*")).read_bytes() for name in ("web", "back")]
+    assert files[0] == files[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["find", "--policy", "burn"], "expected one of log, drop, strip"),
+        (["find", "--policy", "drop"], "--name goes with"),
+        (["find", "--name", "x"], "--name goes with"),
+        (["find"], "no corpus in"),
+        (["strip", "--corpus", "a", "--into", "b", "--kind", "list"], "--kind goes with --found"),
+        (["insert", "r.parquet", "--corpus", "a", "--into", "b"], "expected one of owner_column"),
+        (["insert", "r.parquet", "--corpus", "a", "--into", "b", "--grid", "5"], "expected identifiers x repetitions"),
+        (["insert", "r.parquet", "--corpus", "a", "--into", "b", "--repetitions", "2"], "no such file"),
+        (["windows", "r.parquet", "-o", "w.parquet"], "no such file"),
+    ],
+)
+def test_wrong_commands_over_corpora_are_one_line(tmp_path, capsys, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TAMIS_WORKSPACE", f"{tmp_path}/none")
+    code, _, err = tamis(capsys, "ghosts", *arguments)
+    assert code == 2
+    assert message in err
+    assert len(err.strip().splitlines()) == 1

@@ -82,8 +82,8 @@ def test_registered_phrases_are_found_however_they_are_written(registry, registe
         assert row["ghost_confidence"] == 1
         (span,) = row["ghost_spans"]
         assert span["id"] == one.id
-        assert canonical(text[span["begin"] : span["end"]]) == canonical(one.phrase)
-        assert text.encode()[span["byte_begin"] : span["byte_end"]].decode() == text[span["begin"] : span["end"]]
+        assert canonical(text[span["start"] : span["stop"]]) == canonical(one.phrase)
+        assert text.encode()[span["byte_start"] : span["byte_stop"]].decode() == text[span["start"] : span["stop"]]
 
 
 def test_eight_words_of_ten_are_enough_and_seven_are_not(registry, registered):
@@ -189,7 +189,7 @@ def test_the_cut_takes_the_carrier_but_not_the_neighbours(guesser):
     }.items():
         (span,) = found(guesser, text)[0]["ghost_spans"]
         data = text.encode()
-        assert (data[: span["cut_begin"]] + data[span["cut_end"] :]).decode() == left
+        assert (data[: span["cut_start"]] + data[span["cut_stop"] :]).decode() == left
 
 
 def test_aliases_prefix_the_columns_and_files_are_named():
