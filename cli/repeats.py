@@ -1,11 +1,12 @@
-"""`tamis repeats spans / show`: repeated spans over whole corpora, or against others, and what they look like."""
+"""`tamis repeats spans / units / near / show`: what repeats over whole corpora, or against others."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
+from cli import repeats_near
 from cli.options import CorporaOption, LimitOption, MemoryOption, SchedulerOption, WorkersOption, WorkspaceOption
 
 app = typer.Typer(help="What repeats over a whole corpus, or in another one.", no_args_is_help=True)
@@ -16,18 +17,29 @@ AgainstOption = Annotated[
 ]
 
 
+AliasOption = Annotated[
+    str | None, typer.Option(help="What the count is called: view and columns [its command, or against].")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; value as in YAML.")
+]
+PlanOption = Annotated[bool, typer.Option("--plan", help="Only say what it would take.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="The report as JSON on stdout.")]
+
+
 @app.callback()
 def _group() -> None:
     pass
+
+
+app.command("near")(repeats_near.near)
 
 
 @app.command("spans")
 def spans(
     corpus: CorporaOption = None,
     against: AgainstOption = None,
-    name: Annotated[
-        str | None, typer.Option(help="What the count is called: view and columns [repeats, or against].")
-    ] = None,
+    alias: AliasOption = None,
     window: Annotated[int, typer.Option(help="Words (or tokens) of a span.")] = 50,
     tokenizer: Annotated[
         str | None, typer.Option(help="Count tokens: tokenizer.json, its folder, or a hub name.")
@@ -41,11 +53,9 @@ def spans(
     winnow: Annotated[
         int | None, typer.Option(help="Count the smallest of so many spans in a row: less disk, a lower bound.")
     ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="split, seed or examples.")
-    ] = None,
-    dry: Annotated[bool, typer.Option("--plan", help="Only say what it would take.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The report as JSON on stdout.")] = False,
+    settings: SetOption = None,
+    dry: PlanOption = False,
+    as_json: JsonOption = False,
     workspace: WorkspaceOption = None,
     workers: WorkersOption = None,
     scheduler: SchedulerOption = None,
@@ -53,15 +63,10 @@ def spans(
     limit: LimitOption = None,
 ) -> None:
     """Count every span of so many words: how often it occurs, and how much of each document repeated spans cover."""
-    import orjson
-
     from pipeline.config_errors import parsed
-    from pipeline.execute import Compute, Pool
-    from pipeline.lock import held
-    from pipeline.repeats import SpanSettings, count_spans, estimated, plan_spans
-    from pipeline.workspace import Workspace, default_url
+    from pipeline.repeats import SpanSettings
 
-    values = {
+    values: dict[str, Any] = {
         "corpora": corpus or [],
         "against": against or [],
         "window": window,
@@ -74,22 +79,73 @@ def spans(
     if memory is not None:
         values["memory"] = memory
     checked = parsed(SpanSettings, values | _assigned(settings), "repeats spans")
-    alias = name or ("against" if against else "repeats")
+    compute = workers, scheduler, memory or checked.memory
+    _count(checked, alias or ("against" if against else "repeats"), workspace, compute, limit, dry, as_json)
+
+
+@app.command("units")
+def units(
+    corpus: CorporaOption = None,
+    against: AgainstOption = None,
+    alias: AliasOption = None,
+    kinds: Annotated[
+        list[str] | None,
+        typer.Option("--kind", help="document, paragraph, line or sentence; several times [all]."),
+    ] = None,
+    least_words: Annotated[int, typer.Option("--least-words", help="Leave out units of fewer words.")] = 1,
+    settings: SetOption = None,
+    dry: PlanOption = False,
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = None,
+    workers: WorkersOption = None,
+    scheduler: SchedulerOption = None,
+    memory: MemoryOption = None,
+    limit: LimitOption = None,
+) -> None:
+    """Find exact duplicates of documents, paragraphs, lines and sentences: how often, and how much of each document."""
+    from pipeline.config_errors import parsed
+    from pipeline.repeats import UnitSettings
+
+    values: dict[str, Any] = {"corpora": corpus or [], "against": against or [], "least_words": least_words}
+    if kinds:
+        values["kinds"] = list(dict.fromkeys(kinds))
+    if memory is not None:
+        values["memory"] = memory
+    checked = parsed(UnitSettings, values | _assigned(settings), "repeats units")
+    compute = workers, scheduler, memory or checked.memory
+    _count(checked, alias or ("units_against" if against else "units"), workspace, compute, limit, dry, as_json)
+
+
+def _count(
+    settings: Any,
+    alias: str,
+    workspace: str | None,
+    compute: tuple[int | None, str | None, str],
+    limit: int | None,
+    dry: bool,
+    as_json: bool,
+) -> None:
+    """Plan or make a count, and show its totals."""
+    import orjson
+
+    from pipeline.execute import Compute, Pool
+    from pipeline.lock import held
+    from pipeline.repeats import count_repeats, finished, plan_repeats, takes
+    from pipeline.repeats.shown import totals
+    from pipeline.workspace import Workspace, default_url
+
     place = Workspace(workspace or default_url())
     if dry:
-        plan = plan_spans(place, alias, checked, limit)
-        num_windows, disk = estimated(plan)
-        typer.echo(
-            f"{plan.stage.folder}: {len(plan.everything)} shards, about {num_windows:,.0f} spans; up to "
-            f"{disk / 1e9:.2f} GB of disk while it runs, {checked.memory} of memory a worker"
-        )
+        plan = plan_repeats(place, alias, settings, limit)
+        typer.echo(f"{plan.stage.folder}: {'done, nothing to do' if finished(place, plan) else takes(plan)}")
         return
-    with held(place.store), Pool(Compute(workers, scheduler, memory or checked.memory), place) as pool:
-        result = count_spans(place, alias, checked, pool, limit)
+    with held(place.store), Pool(Compute(*compute), place) as pool:
+        result = count_repeats(place, alias, settings, pool, limit)
     if as_json:
         typer.echo(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode())
     else:
-        _show(result, checked)
+        for line in totals(result, settings):
+            typer.echo(line, err=True)
 
 
 def _numbers(text: str) -> list[int]:
@@ -116,28 +172,23 @@ def _assigned(texts: list[str] | None) -> dict[str, Any]:
     return values
 
 
-def _show(result: dict[str, Any], settings: Any) -> None:
-    """The totals, on stderr."""
-    unit = "tokens" if settings.tokenizer else "words"
-    lines = [
-        f"{result['documents']:,} documents, {result['words']:,} {unit}, {result['windows']:,} spans of "
-        f"{settings.window} {unit}"
-    ]
-    if "totals" in result:
-        totals = result["totals"]
-        if totals["short"]:
-            lines.append(f"{totals['short']:,} documents are shorter than a span")
-        where = f" in {', '.join(settings.against)}" if settings.against else ""
-        for level in settings.levels:
-            covered = totals[f"words_{level}"]
-            share = covered / totals["words"] if totals["words"] else 0.0
-            lines.append(f"in spans that occur {level:,} times or more{where}: {covered:,} {unit} ({share:.2%})")
-        if not settings.against:
-            share = totals["later"] / totals["words"] if totals["words"] else 0.0
-            lines.append(f"second and later copies: {totals['later']:,} {unit} ({share:.2%})")
-    for item in result.get("sampled", []):
-        share, error = item["share"], item["standard_error"]
-        lines.append(f"spans that occur {item['threshold']:,} times or more: {share:.2%} +- {1.96 * error:.2%} (95 %)")
-    lines.append(result["folder"])
-    for line in lines:
-        typer.echo(line, err=True)
+@app.command("show")
+def show(
+    alias: Annotated[str | None, typer.Option(help="Name of the count [the newest].")] = None,
+    ranking: Annotated[
+        Literal["longest", "most", "mass"],
+        typer.Option("--by", help="longest; most: most frequent; mass: words times occurrences."),
+    ] = "mass",
+    rows: Annotated[int, typer.Option("--rows", min=1, help="Spans shown.")] = 10,
+    width: Annotated[int, typer.Option("--width", min=20, help="Characters of each text.")] = 300,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Read repeated spans: how often, in how many documents, where, and the text itself."""
+    from pipeline.repeats.examples import chosen, shown
+    from pipeline.workspace import Workspace, default_url
+
+    place = Workspace(workspace or default_url())
+    name, spans = chosen(place, alias, ranking, rows)
+    typer.echo(f"{name}: spans by {ranking}", err=True)
+    for span in spans:
+        typer.echo(shown(span, width))

@@ -12,6 +12,10 @@
     scores:
       - {scorer: lengths, tokenizer: tokenizer.json}
       - {scorer: preselect, model: quality}
+    repeats:                             # repeated spans: score tables by these aliases (pipeline.repeats)
+      repeats: {window: 50}
+    units:                               # exact duplicates of documents, paragraphs, lines, sentences, likewise
+      units: {}
     near:                                # near-duplicates: score tables by these aliases (pipeline.near)
       near: {keep: preselect_score}
     selections:
@@ -36,13 +40,15 @@ from pipeline.ingest import IngestSettings
 from pipeline.label.steps import LabelsSettings
 from pipeline.near.settings import NearSettings
 from pipeline.preselect.steps import PreselectSettings
+from pipeline.repeats.settings import CountSettings, SpanSettings, UnitSettings
 from pipeline.score import ScoreSpec
 from pipeline.select import SelectSettings
 from pipeline.workspace import checked_name
 from pipeline.yaml_file import placed, read_yaml
 from scorers import SCORERS, scorer_module
 
-SECTIONS = ("workspace", "corpora", "classifiers", "preselect", "labels", "scores", "near", "selections", "exports")
+MADE = ("classifiers", "preselect", "labels", "scores", "repeats", "units", "near", "selections", "exports")
+SECTIONS = ("workspace", "corpora", *MADE)
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,8 @@ class Config:
     preselect: dict[str, PreselectSettings]
     labels: dict[str, LabelsSettings]
     scores: tuple[ConfiguredScore, ...]
+    repeats: dict[str, CountSettings]
+    """of both sections, `repeats` and `units`"""
     near: dict[str, NearSettings]
     selections: dict[str, SelectSettings]
     exports: dict[str, ExportSettings]
@@ -92,6 +100,7 @@ class _Reader:
         preselect = self._taught(values, "preselect", PreselectSettings, "panel", corpora, classifiers)
         labels = self._taught(values, "labels", LabelsSettings, "judge", corpora, classifiers | preselect)
         scores = self._scores(values.get("scores") or [], corpora, classifiers | preselect | labels)
+        repeats = self._repeats(values, corpora, scores)
         near = self._near(values, corpora, scores)
         selections = self._named(values, "selections", SelectSettings, ())
         exports = self._named(values, "exports", ExportSettings, ("out",))
@@ -110,10 +119,28 @@ class _Reader:
             preselect,
             labels,
             scores,
+            repeats,
             near,
             selections,
             exports,
         )
+
+    def _repeats(
+        self, values: dict[str, Any], corpora: dict[str, Any], scores: tuple[ConfiguredScore, ...]
+    ) -> dict[str, CountSettings]:
+        found: dict[str, CountSettings] = {}
+        for section, model in (("repeats", SpanSettings), ("units", UnitSettings)):
+            for name, one in self._named(values, section, model, ()).items():
+                self._known(f"{section}.{name}.corpora", one.corpora, corpora)
+                self._known(f"{section}.{name}.against", one.against, corpora)
+                if any(entry.spec.alias == name for entry in scores) or name in found:
+                    other = "another count" if name in found else "a scorer"
+                    raise UserError(f"config {self.shown}: {section}.{name}: {other} has that alias; choose another")
+                update: dict[str, Any] = {"corpora": one.corpora or [c for c in corpora if c not in one.against]}
+                if one.tokenizer:
+                    update["tokenizer"] = self._file(one.tokenizer)
+                found[name] = one.model_copy(update=update)
+        return found
 
     def _near(
         self, values: dict[str, Any], corpora: dict[str, Any], scores: tuple[ConfiguredScore, ...]

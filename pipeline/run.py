@@ -24,6 +24,8 @@ from pipeline.near.keys import FILE as SIGNATURES
 from pipeline.near.keys import signature_stage
 from pipeline.near.settings import KEEPS
 from pipeline.preselect import steps as preselect_steps
+from pipeline.repeats import count_repeats, plan_repeats, takes
+from pipeline.repeats.counts import REPORT, REPORT_SHARD
 from pipeline.score import ScoreSpec, score, score_stage
 from pipeline.select import select, select_stage
 from pipeline.stage import Stage, differences, saved
@@ -99,6 +101,18 @@ def plan(config: Config, workspace: Workspace) -> list[Planned]:
             named.add(stage.folder)
             planned = _planned(workspace, stage, {stage.folder: there.shards})
             add(replace(planned, name=shown), key)
+    for name, spans in config.repeats.items():
+        if waits("repeats", name, [("corpus", c) for c in (*spans.corpora, *spans.against)], ("repeats", name)):
+            continue
+        counted = plan_repeats(workspace, name, spans)
+        planned = _planned(workspace, counted.stage, {counted.stage.folder: [REPORT_SHARD]}, REPORT)
+        if planned.state != DONE:
+            planned = replace(planned, why=(*planned.why, takes(counted)))
+        add(planned, ("repeats", name))
+        for corpus, stage in counted.stages.items():
+            planned = _planned(workspace, stage, {stage.folder: counted.shards(workspace.corpus(corpus))})
+            add(replace(planned, kind="repeats", name=f"{name} of {corpus}"), ("repeats", name))
+            named.add(stage.folder)
     for name, near_settings in config.near.items():
         needs = [("corpus", corpus) for corpus in near_settings.corpora]
         if near_settings.keep not in KEEPS:
@@ -115,6 +129,7 @@ def plan(config: Config, workspace: Workspace) -> list[Planned]:
     for name, selection in config.selections.items():
         chosen = _over_config(config, selection)
         needs = [("corpus", corpus) for corpus in chosen.corpora]
+        needs += [("repeats", name) for name, one in config.repeats.items() if set(one.corpora) & set(chosen.corpora)]
         needs += [("near", name) for name, one in config.near.items() if set(one.corpora) & set(chosen.corpora)]
         needs += [("score", f"{c}/{e.spec.alias}") for e in config.scores for c in e.corpora if c in chosen.corpora]
         if not waits("select", name, needs, ("selection", name)):
@@ -159,6 +174,8 @@ def run(config: Config, workspace: Workspace, pool: Pool, limit: int | None = No
         except ShardsFailed as failed:
             failures.append(failed)
     _raise(failures)
+    for name, spans in config.repeats.items():
+        count_repeats(workspace, name, spans, pool, limit)
     named = score_stages(config, workspace, limit)
     for name, near_settings in config.near.items():
         near(workspace, name, near_settings, pool, named, limit)
@@ -178,8 +195,10 @@ def _raise(failures: Sequence[ShardsFailed]) -> None:
 
 
 def named_stages(config: Config, workspace: Workspace, limit: int | None = None) -> set[str]:
-    """Folders of the score stages that a config names, near-duplicates included: what views and selections show."""
+    """Folders of the score stages that a config names, of all kinds: what views and selections show."""
     named = score_stages(config, workspace, limit)
+    for name, spans in config.repeats.items():
+        named |= {stage.folder for stage in plan_repeats(workspace, name, spans, limit).stages.values()}
     found = [search(workspace, name, settings, named, limit) for name, settings in config.near.items()]
     return named | {stage.folder for one in found for stage in one.stages.values()}
 

@@ -37,6 +37,7 @@ ORDER = (
     "preselect-train",
     "train",
     "score",
+    "repeats",
     "select",
     "export",
     "pack",
@@ -95,7 +96,7 @@ def status(workspace: Workspace) -> Status:
             totals[name] = len(workspace.corpus(name).shards)
         except UserError:  # not cut into shards yet
             totals[name] = None
-    folders = dict.fromkeys([f for f, r in records.items() if r["kind"] in ("ingest", "score", "run")])
+    folders = dict.fromkeys([f for f, r in records.items() if r["kind"] in ("ingest", "score", "repeats", "run")])
     folders |= dict.fromkeys(folder for folder in ledger_folders(workspace) if _stage_folder(folder, records))
     samples = {r["hash"]: r["info"].get("num_shards") for r in records.values() if r["kind"] == "sample"}
     stages = []
@@ -110,7 +111,7 @@ def status(workspace: Workspace) -> Status:
             total = record["info"].get("num_shards")
         elif record["kind"] == "membership":
             total = record["info"].get("num_identifiers")
-        elif record["kind"] == "run":
+        elif record["kind"] in ("run", "repeats"):
             total = 1
         elif record["kind"] == "answers":
             total = -(-record["info"]["prompts"] // record["fields"]["settings"]["batch"])
@@ -127,8 +128,8 @@ def status(workspace: Workspace) -> Status:
 def _records(workspace: Workspace) -> dict[str, dict[str, Any]]:
     """{folder: stage.json} of all stages."""
     found: dict[str, dict[str, Any]] = {}
-    plain = ("corpora", "samples", "signatures", "models", "selections", "exports", "packs", "runs", "memberships")
-    for parent in plain:
+    plain = ("corpora", "samples", "signatures", "repeats", "models", "selections", "exports", "packs", "runs")
+    for parent in (*plain, "memberships"):
         found |= workspace.stages(parent)
     for parent in PER_CORPUS:
         for corpus in workspace.store.folders(parent):
@@ -170,6 +171,10 @@ def _status(
     )
 
 
+_COUNTS = {"repeats": "spans", "units": "units"}
+_FLAGS = {"corpora": "--corpus", "against": "--against"}
+
+
 def _retry(workspace: Workspace, record: dict[str, Any], corpus: str | None) -> str:
     """The command that goes on with a stage; where its settings came from a config, running that does it too."""
     name, fields, info = record["name"], record["fields"], record["info"]
@@ -178,6 +183,12 @@ def _retry(workspace: Workspace, record: dict[str, Any], corpus: str | None) -> 
     elif record["kind"] == "score" and fields.get("scorer") == "near":
         words = ["repeats", "near", "--alias", name, *(w for one in fields["order"] for w in ("--corpus", one))]
         words += [w for key, value in fields["settings"].items() for w in ("--set", f"{key}={_yaml(value)}")]
+        words += ["--limit", str(fields["limit"])] if fields.get("limit") else []
+    elif fields.get("scorer") in _COUNTS:
+        words = ["repeats", _COUNTS[fields["scorer"]], "--alias", name]
+        words += [word for key in ("corpora", "against") for one in info[key] for word in (_FLAGS[key], one)]
+        settings = {k: v for k, v in (fields["settings"] | {"tokenizer": info["tokenizer"]}).items() if v is not None}
+        words += [word for key, value in settings.items() for word in ("--set", f"{key}={_yaml(value)}")]
         words += ["--limit", str(fields["limit"])] if fields.get("limit") else []
     elif record["kind"] == "score" and "scorer" in fields:
         settings = {k: v for k, v in fields.get("settings", {}).items() if v is not None} | info.get("models", {})

@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from pipeline.execute import Counts, Job
 from pipeline.repeats import examples
-from pipeline.repeats.emit import Batch, Reader, check_unchanged, windows_in
+from pipeline.repeats.emit import Batch, SpanBatch, check_unchanged
 from pipeline.repeats.records import AnswersFile, RecordsFile
 from pipeline.repeats.settings import Layout, SpanSettings
 from pipeline.shards import file_facts, write_narrow
@@ -40,7 +40,7 @@ SUMS = ("documents", "short", "words", "chars")
 class CoverTask:
     """Step three on one shard. stretch: number of its first run in the files of answers."""
 
-    reader: Reader
+    reader: Any
     alias: str
     documents: str
     size: int
@@ -67,10 +67,12 @@ def cover_shard(job: Job) -> dict[str, Counts | Exception]:
     """Write the coverage of a shard's documents."""
     store, task = job.workspace.store, job.task
     check_unchanged(store, task.documents, task.size)
-    reader = _Answers(store, task)
+    reader = Answers(store, task)
     report = _Report(task)
-    ids, columns, size = [], [], 0
-    for batch in windows_in(store, task.documents, task.reader):
+    ids: list[pa.Array] = []
+    columns: list[list[pa.Array]] = []
+    size = 0
+    for batch in task.reader.batches(store, task.documents):
         answered = reader.answered(batch)
         found = cover(
             batch.items,
@@ -88,26 +90,11 @@ def cover_shard(job: Job) -> dict[str, Counts | Exception]:
         size += batch.texts.num_bytes
     reader.check_end()
     schema = schema_of(task.alias, task.reader.settings)
-    arrays = [pa.chunked_array([part[i] for part in columns], field.type) for i, field in enumerate(schema)]
-    table = pa.table(
-        [pa.chunked_array(ids, pa.string()), *arrays], schema=pa.schema([pa.field("id", pa.string()), *schema])
-    )
-    with store.writing(task.part) as path:
-        with open(path, "wb") as file:
-            file.write(orjson.dumps(report.value()))
-        part_facts = file_facts(path)
-    with store.writing(task.table) as path:
-        write_narrow(path, table)
-        facts = file_facts(path)
-    rows = table.num_rows
-    [(parts_folder, _), (table_folder, _)] = job.outputs
-    return {
-        parts_folder: Counts(rows_in=rows, rows_out=rows, bytes_in=size, **part_facts),
-        table_folder: Counts(rows_in=rows, rows_out=rows, bytes_in=size, sources=report.per_source(), **facts),
-    }
+    facts = {"bytes_in": size, "sources": report.per_source()}
+    return publish(job, ids, schema, columns, orjson.dumps(report.value()), facts)
 
 
-def _columns(settings: SpanSettings, batch: Batch, found: Coverage) -> list[pa.Array]:
+def _columns(settings: SpanSettings, batch: SpanBatch, found: Coverage) -> list[pa.Array]:
     """In the order of schema_of."""
     total = np.diff(batch.items.doc_offsets)
     short = total < settings.window
@@ -120,12 +107,12 @@ def _columns(settings: SpanSettings, batch: Batch, found: Coverage) -> list[pa.A
     return [*arrays, pa.array(found.elsewhere), pa.array(found.most, mask=short)]
 
 
-def _chars(batch: Batch) -> np.ndarray:
+def _chars(batch: SpanBatch) -> np.ndarray:
     ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(batch.items.chars, dtype=np.int64)])
     return np.diff(ends[batch.items.doc_offsets])
 
 
-class _Answers:
+class Answers:
     """The answers to a shard's windows, run by run."""
 
     def __init__(self, store: Store, task: CoverTask):
@@ -143,7 +130,7 @@ class _Answers:
 
     def answered(self, batch: Batch) -> Answered:
         """One batch after the other, as step one went over them."""
-        num = len(batch.windows)
+        num = len(batch.records)
         out = Answered(*(np.empty(num, np.uint32) for _ in range(3)))
         begin = 0
         while begin < num:
@@ -151,7 +138,7 @@ class _Answers:
                 self._open()
             assert self._cursor is not None
             count = min(num - begin, self._left)
-            keys = batch.windows.records[begin : begin + count, 0]
+            keys = batch.records[begin : begin + count, 0]
             self._cursor.take(keys, self._task.layout.bits, out, begin)
             begin += count
             self._left -= count
@@ -197,7 +184,7 @@ class _Report:
         self._classes: list[np.ndarray] = []
         self._spans: dict[int, examples.Span] = {}
 
-    def add(self, batch: Batch, found: Coverage, repeated: Stretches) -> None:
+    def add(self, batch: SpanBatch, found: Coverage, repeated: Stretches) -> None:
         """One batch."""
         settings = self._task.reader.settings
         total = np.diff(batch.items.doc_offsets)
@@ -215,7 +202,7 @@ class _Report:
         rows = np.concatenate([np.zeros((0, 4), np.int64), *self._classes])
         return np.column_stack(summed(rows[:, :2], rows[:, 2], rows[:, 3]))
 
-    def _described(self, batch: Batch, repeated: Stretches, i: int) -> tuple[str, int, Any]:
+    def _described(self, batch: SpanBatch, repeated: Stretches, i: int) -> tuple[str, int, Any]:
         """Text, characters and place of a stretch."""
         doc, first = int(repeated.document[i]), int(repeated.first[i])
         word = int(batch.items.doc_offsets[doc]) + int(batch.windows.starts[first])
@@ -224,25 +211,11 @@ class _Report:
         text = data.decode()
         if not self._task.reader.tokenizer:
             begin, end = len(data[:begin].decode()), len(data[:end].decode())
-        place = {
-            "corpus": self._task.reader.corpus,
-            "id": batch.table.column("id")[doc].as_py(),
-            "source": batch.table.column("source")[doc].as_py(),
-            "begin": begin,
-            "end": end,
-        }
-        return examples.shortened(text[begin:end]), end - begin, place
+        return examples.shortened(text[begin:end]), end - begin, place_of(self._task.reader, batch, doc, begin, end)
 
     def per_source(self) -> list[dict[str, Any]]:
         """Rows of each source, as the ledger has them."""
-        rows: dict[str | None, int] = {}
-        for code in np.flatnonzero(self._sums[:, 0]).tolist():
-            name = self._task.reader.sources.label(code)[1]
-            rows[name] = rows.get(name, 0) + int(self._sums[code, 0])
-        return [
-            {"source": name, "rows_in": count, "rows_out": count, "rejected": 0}
-            for name, count in sorted(rows.items(), key=lambda item: item[0] or "")
-        ]
+        return ledgered(self._task.reader, self._sums[:, 0])
 
     def value(self) -> dict[str, Any]:
         """In a form that JSON has."""
@@ -252,3 +225,46 @@ class _Report:
             "classes": self._summed_classes().tolist(),
             "spans": list(self._spans.values()),
         }
+
+
+def place_of(reader: Any, batch: Batch, doc: int, begin: int, end: int) -> dict[str, Any]:
+    """Where characters of a document stand, as spans.parquet has it."""
+    return {
+        "corpus": reader.corpus,
+        "id": batch.table.column("id")[doc].as_py(),
+        "source": batch.table.column("source")[doc].as_py(),
+        "begin": begin,
+        "end": end,
+    }
+
+
+def ledgered(reader: Any, documents: np.ndarray) -> list[dict[str, Any]]:
+    """Documents of each source, as ledger rows have them. documents: by code of the source."""
+    rows: dict[str | None, int] = {}
+    for code in np.flatnonzero(documents).tolist():
+        name = reader.sources.label(code)[1]
+        rows[name] = rows.get(name, 0) + int(documents[code])
+    return [
+        {"source": name, "rows_in": count, "rows_out": count, "rejected": 0}
+        for name, count in sorted(rows.items(), key=lambda item: item[0] or "")
+    ]
+
+
+def publish(
+    job: Job, ids: list[pa.Array], schema: pa.Schema, parts: list[list[pa.Array]], report: bytes, facts: dict[str, Any]
+) -> dict[str, Counts | Exception]:
+    """Write what a shard adds to the report, then its score table. facts: bytes_in and sources of the ledger rows."""
+    store, task = job.workspace.store, job.task
+    arrays = [pa.chunked_array([part[i] for part in parts], field.type) for i, field in enumerate(schema)]
+    whole = pa.schema([pa.field("id", pa.string()), *schema])
+    table = pa.table([pa.chunked_array(ids, pa.string()), *arrays], schema=whole)
+    with store.writing(task.part) as path:
+        with open(path, "wb") as file:
+            file.write(report)
+        part_facts = file_facts(path)
+    with store.writing(task.table) as path:
+        write_narrow(path, table)
+        table_facts = file_facts(path)
+    rows = {"rows_in": table.num_rows, "rows_out": table.num_rows, **facts}
+    [(parts_folder, _), (table_folder, _)] = job.outputs
+    return {parts_folder: Counts(**rows, **part_facts), table_folder: Counts(**rows, **table_facts)}

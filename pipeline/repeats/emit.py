@@ -1,11 +1,11 @@
-"""From the text of a shard to its windows: the same windows in the same order in both passes."""
+"""From the text of a shard to its records: the same records in the same order in both passes."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -13,13 +13,16 @@ import pyarrow.compute as pc
 
 from pipeline import models
 from pipeline.errors import UserError
-from pipeline.repeats.settings import SpanSettings
+from pipeline.repeats.settings import SpanSettings, UnitSettings
 from pipeline.shards import batches
 from pipeline.storage import Store
 from pipeline.workspace import Corpus
+from scorers.abbreviations import abbreviation_keys
 from scorers.lengths import load_tokenizer
 from scorers.repetition.items import items_of
+from scorers.repetition.unit_records import KIND_BITS, Units, units_of
 from scorers.repetition.windows import SOURCES, Windows, thinned, windows_of, winnowed
+from scorers.sentences import unit_ends
 from scorers.texts import Texts
 from scorers.words import Words
 
@@ -57,20 +60,66 @@ class Sources:
         return self.names[code] if code < len(self.names) else (None, None)
 
 
+class Batch(Protocol):
+    """Documents with their records, in text order. total: records, those that were not drawn included."""
+
+    @property
+    def table(self) -> pa.Table:
+        """id, source and text."""
+        ...
+
+    @property
+    def texts(self) -> Texts:
+        """The texts of the table."""
+        ...
+
+    @property
+    def total(self) -> int:
+        """See above."""
+        ...
+
+    @property
+    def records(self) -> np.ndarray:
+        """uint64 of shape (n, 2)."""
+        ...
+
+    @property
+    def num_words(self) -> int:
+        """Words (or tokens) of the documents."""
+        ...
+
+    @property
+    def short(self) -> int:
+        """Documents that are too short to have a record."""
+        ...
+
+
+class Reader(Protocol):
+    """How records are made of a corpus: pickled to the workers."""
+
+    @property
+    def corpus(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def sources(self) -> Sources:
+        """Codes of the sources."""
+        ...
+
+    @property
+    def document_bits(self) -> int:
+        """By how many the number of a document is shifted in its records."""
+        ...
+
+    def batches(self, store: Store, file: str) -> Iterator[Any]:
+        """The records of a document shard, batch by batch."""
+        ...
+
+
 @dataclass(frozen=True)
-class Reader:
-    """How windows are made of a corpus: pickled to the workers."""
-
-    corpus: str
-    settings: SpanSettings
-    tokenizer: tuple[str, str] | None
-    """path or URL, content hash"""
-    sources: Sources
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Documents with their items and windows. total: windows, those that were not drawn included."""
+class SpanBatch:
+    """Documents with their items and windows."""
 
     table: pa.Table
     texts: Texts
@@ -78,25 +127,101 @@ class Batch:
     sources: np.ndarray
     windows: Windows
     total: int
+    short: int
+
+    @property
+    def records(self) -> np.ndarray:
+        """Of the windows."""
+        return self.windows.records
+
+    @property
+    def num_words(self) -> int:
+        """Items."""
+        return len(self.items)
 
 
-def windows_in(store: Store, file: str, reader: Reader) -> Iterator[Batch]:
-    """The windows of a document shard, batch by batch."""
-    settings = reader.settings
-    tokenizer = _tokenizer(*reader.tokenizer) if reader.tokenizer else None
-    first = 0
-    for table in batches(store, file, ["id", "source", "text"]):
-        texts = Texts.from_arrow(table.column("text"))
-        items = items_of(texts, settings.split, tokenizer)
-        codes = reader.sources.codes(reader.corpus, table.column("source"))
-        windows = windows_of(items.doc_offsets, items.hashes, settings.window, codes, first)
-        total = len(windows)
-        if settings.sample is not None:
-            windows = thinned(windows, settings.sample, settings.seed)
-        if settings.winnow is not None:
-            windows = winnowed(windows, settings.winnow)
-        yield Batch(table, texts, items, codes, windows, total)
-        first += table.num_rows
+@dataclass(frozen=True)
+class SpanReader:
+    """Windows of words or tokens."""
+
+    corpus: str
+    sources: Sources
+    settings: SpanSettings
+    tokenizer: tuple[str, str] | None
+    """path or URL, content hash"""
+    document_bits: int = 0
+
+    def batches(self, store: Store, file: str) -> Iterator[SpanBatch]:
+        """The windows of a document shard."""
+        settings = self.settings
+        tokenizer = _tokenizer(*self.tokenizer) if self.tokenizer else None
+        first = 0
+        for table in batches(store, file, ["id", "source", "text"]):
+            texts = Texts.from_arrow(table.column("text"))
+            items = items_of(texts, settings.split, tokenizer)
+            codes = self.sources.codes(self.corpus, table.column("source"))
+            windows = windows_of(items.doc_offsets, items.hashes, settings.window, codes, first)
+            total, short = len(windows), int(np.count_nonzero(np.diff(windows.offsets) == 0))
+            if settings.sample is not None:
+                windows = thinned(windows, settings.sample, settings.seed)
+            if settings.winnow is not None:
+                windows = winnowed(windows, settings.winnow)
+            yield SpanBatch(table, texts, items, codes, windows, total, short)
+            first += table.num_rows
+
+
+@dataclass(frozen=True)
+class UnitBatch:
+    """Documents with their units."""
+
+    table: pa.Table
+    texts: Texts
+    sources: np.ndarray
+    units: Units
+
+    @property
+    def records(self) -> np.ndarray:
+        """Of the units."""
+        return self.units.records
+
+    @property
+    def total(self) -> int:
+        """Units."""
+        return len(self.units)
+
+    @property
+    def num_words(self) -> int:
+        """Words."""
+        return len(self.texts.words)
+
+    @property
+    def short(self) -> int:
+        """Documents without a unit."""
+        return int(np.count_nonzero(np.diff(self.units.offsets) == 0))
+
+
+@dataclass(frozen=True)
+class UnitReader:
+    """Documents, paragraphs, lines and sentences."""
+
+    corpus: str
+    sources: Sources
+    settings: UnitSettings
+    document_bits: int = KIND_BITS
+
+    def batches(self, store: Store, file: str) -> Iterator[UnitBatch]:
+        """The units of a document shard."""
+        settings = self.settings
+        keys = abbreviation_keys(settings.language, settings.abbreviations)
+        first = 0
+        for table in batches(store, file, ["id", "source", "text"]):
+            texts = Texts.from_arrow(table.column("text"))
+            codes = self.sources.codes(self.corpus, table.column("source"))
+            flags = unit_ends(texts.data, texts.offsets, texts.words, keys)
+            yield UnitBatch(
+                table, texts, codes, units_of(texts, flags, settings.kinds, settings.least_words, codes, first)
+            )
+            first += table.num_rows
 
 
 @functools.lru_cache(maxsize=2)

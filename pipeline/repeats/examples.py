@@ -10,8 +10,15 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 
+from pipeline.errors import UserError
+from pipeline.output import CONTROL
+from pipeline.repeats.counts import finished_counts
+from pipeline.shards import read_narrow
+from pipeline.workspace import Workspace
 from scorers.repetition.coverage import Stretches
+from scorers.repetition.unit_records import KINDS
 
 PLACES = 5
 """Places of a span that are kept: the first ones."""
@@ -19,7 +26,7 @@ LONGEST_TEXT = 2000
 """Characters of an example; what is longer loses its middle."""
 
 Span = dict[str, Any]
-"""identity, words, occurrences, documents, found (places seen), text, chars, places"""
+"""identity, kind, words, occurrences, documents, found (places seen), text, chars, places"""
 
 RANKINGS: dict[str, Callable[[Any, Any], tuple[Any, ...]]] = {
     "longest": lambda words, occurrences: (words, occurrences),
@@ -30,9 +37,16 @@ RANKINGS: dict[str, Callable[[Any, Any], tuple[Any, ...]]] = {
 
 
 def gathered(
-    kept: dict[int, Span], found: Stretches, most: int, describe: Callable[[int], tuple[str, int, Any]]
+    kept: dict[int, Span],
+    found: Stretches,
+    most: int,
+    describe: Callable[[int], tuple[str, int, Any]],
+    kinds: np.ndarray | None = None,
 ) -> None:
-    """Add the stretches of a batch to the best so far. describe: text, characters and place of a stretch."""
+    """Add the stretches of a batch to the best so far. describe: text, characters and place of a stretch.
+
+    kinds: of units, by their numbers in KINDS.
+    """
     if not len(found.identity):
         return
     distinct, first, counts = np.unique(found.identity, return_index=True, return_counts=True)
@@ -49,6 +63,7 @@ def gathered(
             kept,
             {
                 "identity": identity,
+                "kind": "span" if kinds is None else KINDS[kinds[first[i]]],
                 "words": int(words[i]),
                 "occurrences": int(occurrences[i]),
                 "documents": int(found.documents[first[i]]),
@@ -98,3 +113,29 @@ def shortened(text: str) -> str:
         return text
     half = LONGEST_TEXT // 2
     return f"{text[:half]} [...] {text[-half:]}"
+
+
+def chosen(workspace: Workspace, alias: str | None, ranking: str, most: int) -> tuple[str, list[Span]]:
+    """The name of a count, and its spans by a ranking, best first. Raises UserError if there is none."""
+    counts = finished_counts(workspace)
+    names = [name for name, folder in counts.items() if workspace.store.exists(f"{folder}/spans.parquet")]
+    name = alias if alias is not None else (names[-1] if names else "")
+    if name not in names:
+        known = ", ".join(names) or "none yet; `tamis repeats spans` makes one"
+        raise UserError(f"no count of spans {name!r} in {workspace.url} (there: {known})")
+    table = read_narrow(workspace.store, f"{counts[name]}/spans.parquet")
+    rows = table.filter(pc.equal(table.column("ranking"), ranking)).slice(0, most)
+    return name, rows.to_pylist()
+
+
+def shown(span: Span, width: int) -> str:
+    """A span on a few lines: numbers, places, text."""
+    places = [f"{p['corpus']}:{p['id']} {p['begin']}-{p['end']}" for p in span["places"]]
+    more = span["found"] - len(places)
+    where = "; ".join(places) + (f"; and {more:,} more" if more > 0 else "")
+    text = CONTROL.sub(" ", span["text"])
+    cut = text if len(text) <= width else f"{text[: width - 3]}..."
+    return (
+        f"{span['rank']}. {span['occurrences']:,} times in {span['documents']:,} documents, {span['words']:,} words\n"
+        f"   at {where}\n   {cut}"
+    )

@@ -22,7 +22,7 @@ from pipeline.storage import Store
 from scorers.repetition.counting import RECORD_BYTES, route
 
 MAGIC = 0x5441_4D49_5352_4550
-_TAIL = 8
+_TAIL = 10
 """Numbers at the end of either file."""
 
 
@@ -54,15 +54,17 @@ class RecordsWriter:
         self.records += self._filled
         self._filled = 0
 
-    def close(self, documents: int, words: int, windows: int) -> None:
-        """Write what waits, and the index. windows: all, those that were not drawn included."""
+    def close(self, documents: int, numbers: int, short: int, words: int, windows: int) -> None:
+        """Write what waits, and the index. numbers: of documents in the records, all below this; short: documents
+        that have none; windows: all, those that were not drawn included."""
         if self._filled:
             self._flush()
         index = np.zeros((self._layout.partitions + 1, len(self._begins)), np.int64)
         for run, begins in enumerate(self._begins):
             index[:, run] = begins
         self._file.write(index.tobytes())
-        tail = [MAGIC, self._layout.bits, self._layout.run, len(self._begins), self.records, documents, words, windows]
+        layout = [MAGIC, self._layout.bits, self._layout.run, len(self._begins)]
+        tail = [*layout, self.records, documents, numbers, short, words, windows]
         self._file.write(np.array(tail, np.int64).tobytes())
 
 
@@ -75,6 +77,8 @@ class RecordsFile:
     runs: int
     records: int
     documents: int
+    numbers: int
+    short: int
     words: int
     windows: int
 
@@ -85,7 +89,7 @@ class RecordsFile:
             tail = read(size - 8 * _TAIL, size).view(np.int64) if size >= 8 * _TAIL else np.zeros(_TAIL, np.int64)
         if tail[0] != MAGIC:
             raise ValueError(f"{store.shown(name)} is damaged; remove it and run again")
-        return cls(name, size, *(int(value) for value in tail[3:8]))
+        return cls(name, size, *(int(value) for value in tail[3:10]))
 
     def partition(self, store: Store, number: int, layout: Layout) -> tuple[np.ndarray, Iterator[np.ndarray]]:
         """Records of a partition in each run, and those records, run by run."""
@@ -119,7 +123,7 @@ class AnswersWriter:
         """Write the sets (uint64 of shape (m, 2)), the spectrum (int64 of shape (m, 3)) and the index."""
         for array in (sets.astype(np.uint64), spectrum.astype(np.int64), np.array(self._begins, np.int64)):
             self._file.write(array.tobytes())
-        tail = [MAGIC, self._answers, len(sets), len(spectrum), len(self._begins) - 1, 0, 0, 0]
+        tail = [MAGIC, self._answers, len(sets), len(spectrum), len(self._begins) - 1, 0, 0, 0, 0, 0]
         self._file.write(np.array(tail, np.int64).tobytes())
 
 

@@ -1,11 +1,11 @@
 """What a count says about whole corpora: small tables beside its stage.json.
 
 repeats/<alias>-<hash8>/
-  spectrum.parquet   by, multiplicity, distinct, spans: how many distinct spans occur so often, are in so many documents
+  spectrum.parquet   measure, multiplicity, distinct, spans: by occurrences and by documents
   classes.parquet    corpus, source, multiplicity, words, chars: words by the largest multiplicity over them, from 2 on
   sources.parquet    corpus, source, documents, short, words, chars, words_2 ..., chars_2 ..., docs_2 ..., later, ...
   shared.parquet     corpus, source, other_corpus, other_source, words: of the source that the other has too
-  spans.parquet      ranking, rank, words, occurrences, documents, found, chars, text, places
+  spans.parquet      ranking, rank, kind, words, occurrences, documents, found, chars, text, places
   report.json        the totals, and the proof that no window was lost
 """
 
@@ -27,7 +27,6 @@ from pipeline.shards import write_narrow
 from pipeline.storage import Store
 from scorers.repetition.coverage import summed
 
-REPORT = "report.json"
 PLACE = pa.struct(
     [
         ("corpus", pa.string()),
@@ -39,7 +38,7 @@ PLACE = pa.struct(
 )
 _SOURCE = [("corpus", pa.string()), ("source", pa.string())]
 SPECTRUM = pa.schema(
-    [("by", pa.string()), ("multiplicity", pa.int64()), ("distinct", pa.int64()), ("spans", pa.int64())]
+    [("measure", pa.string()), ("multiplicity", pa.int64()), ("distinct", pa.int64()), ("spans", pa.int64())]
 )
 CLASSES = pa.schema([*_SOURCE, ("multiplicity", pa.int64()), ("words", pa.int64()), ("chars", pa.int64())])
 SHARED = pa.schema([*_SOURCE, ("other_corpus", pa.string()), ("other_source", pa.string()), ("words", pa.int64())])
@@ -47,6 +46,7 @@ SPANS = pa.schema(
     [
         ("ranking", pa.string()),
         ("rank", pa.int32()),
+        ("kind", pa.string()),
         ("words", pa.int64()),
         ("occurrences", pa.int64()),
         ("documents", pa.int64()),
@@ -124,24 +124,30 @@ def write_tables(
     labels = [sources.label(code) for code in range(64)]
     write(store, f"{folder}/spectrum.parquet", spectrum.table())
     named = [(*labels[source], *rest) for source, *rest in classes.tolist()]
-    write(store, f"{folder}/classes.parquet", _table(CLASSES, named))
+    write(store, f"{folder}/classes.parquet", table_of(CLASSES, named))
     there = np.flatnonzero(sums[:, 0]).tolist()
     schema = sources_schema(settings)
-    write(store, f"{folder}/sources.parquet", _table(schema, [(*labels[i], *sums[i].tolist()) for i in there]))
+    write(store, f"{folder}/sources.parquet", table_of(schema, [(*labels[i], *sums[i].tolist()) for i in there]))
     pairs = [(*labels[a], *labels[b], int(shared[a, b])) for a, b in np.argwhere(shared).tolist()]
-    write(store, f"{folder}/shared.parquet", _table(SHARED, pairs))
-    best = [
-        (ranking, rank + 1, *(span[name] for name in SPANS.names[2:]))
-        for ranking in examples.RANKINGS
-        for rank, span in enumerate(examples.ranked(spans.values(), ranking)[: settings.examples])
-    ]
-    write(store, f"{folder}/spans.parquet", _table(SPANS, best))
+    write(store, f"{folder}/shared.parquet", table_of(SHARED, pairs))
+    write_examples(store, folder, spans, settings.examples)
     return dict(zip(schema.names[2:], sums.sum(axis=0).tolist(), strict=True))
 
 
-def _table(schema: pa.Schema, rows: list[tuple[Any, ...]]) -> pa.Table:
+def table_of(schema: pa.Schema, rows: list[tuple[Any, ...]]) -> pa.Table:
+    """Rows as a table of a schema."""
     columns = list(zip(*rows, strict=True)) or [()] * len(schema)
     return pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
+
+
+def write_examples(store: Store, folder: str, spans: dict[int, examples.Span], most: int) -> None:
+    """Write spans.parquet: the best of each ranking."""
+    best = [
+        (ranking, rank + 1, *(span[name] for name in SPANS.names[2:]))
+        for ranking in examples.RANKINGS
+        for rank, span in enumerate(examples.ranked(spans.values(), ranking)[:most])
+    ]
+    write(store, f"{folder}/spans.parquet", table_of(SPANS, best))
 
 
 def write(store: Store, name: str, table: pa.Table) -> None:

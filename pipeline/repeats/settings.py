@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from scorers.abbreviations import Language
 
 BASE_BYTES = 256 << 20
 """What a worker takes before it holds any record: Python, Arrow, Dask and the kernels, and a batch of text."""
 LEAST_BUFFER = 48 << 20
 MOST_BITS = 16
+Kind = Literal["document", "paragraph", "line", "sentence"]
 
 
-class SpanSettings(BaseModel):
-    """Repeated spans. `memory` shapes no number of the result and is not part of its name."""
+class CountSettings(BaseModel):
+    """What every count is told. `memory` shapes no number of the result and is not part of its name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -22,6 +25,38 @@ class SpanSettings(BaseModel):
     """counted together [all]"""
     against: list[str] = []
     """occurrences are those in these corpora instead; `corpora` are only looked up"""
+    examples: int = 100
+    """repeats kept of each ranking: longest, most frequent, most words"""
+    memory: str = "512MB"
+    """what a worker may hold, unless --memory says so"""
+
+    @field_validator("examples")
+    @classmethod
+    def _examples(cls, value: int) -> int:
+        if not 1 <= value <= 10_000:
+            raise ValueError("expected 1 to 10000")
+        return value
+
+    @field_validator("memory")
+    @classmethod
+    def _memory(cls, value: str) -> str:
+        memory_bytes(value)
+        return value
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if self.against and set(self.against) & set(self.corpora):
+            raise ValueError("against: a corpus cannot be compared with itself; leave `against` out")
+        return self
+
+    def hashed(self) -> dict[str, Any]:
+        """What shapes the result, corpora and the tokenizer's path aside: their contents are hashed."""
+        return self.model_dump(mode="json", exclude={"corpora", "against", "memory", "tokenizer"})
+
+
+class SpanSettings(CountSettings):
+    """Repeated spans."""
+
     window: int = 50
     """words or tokens of a span"""
     tokenizer: str | None = None
@@ -35,10 +70,6 @@ class SpanSettings(BaseModel):
     """of the sample"""
     winnow: int | None = None
     """count only the smallest of so many spans in a row: finds every repeat of window + winnow - 1 words"""
-    examples: int = 100
-    """spans kept of each ranking: longest, most frequent, most words"""
-    memory: str = "512MB"
-    """what a worker may hold, unless --memory says so"""
 
     @field_validator("window")
     @classmethod
@@ -68,27 +99,12 @@ class SpanSettings(BaseModel):
             raise ValueError("expected 2 or more spans in a row")
         return value
 
-    @field_validator("examples")
-    @classmethod
-    def _examples(cls, value: int) -> int:
-        if not 1 <= value <= 10_000:
-            raise ValueError("expected 1 to 10000")
-        return value
-
-    @field_validator("memory")
-    @classmethod
-    def _memory(cls, value: str) -> str:
-        memory_bytes(value)
-        return value
-
     @model_validator(mode="after")
     def _together(self) -> SpanSettings:
         if self.sample is not None and self.winnow is not None:
             raise ValueError("sample and winnow: choose one of them")
         if self.sample is not None and self.against:
             raise ValueError("sample gives no coverage, which is what `against` is for; use winnow, or neither")
-        if self.against and set(self.against) & set(self.corpora):
-            raise ValueError("against: a corpus cannot be compared with itself; leave `against` out")
         if not self.against and self.thresholds[0] < 2:
             raise ValueError("thresholds: every span occurs once; expected 2 or more")
         return self
@@ -98,9 +114,26 @@ class SpanSettings(BaseModel):
         """The thresholds of coverage."""
         return tuple(dict.fromkeys((1, *self.thresholds))) if self.against else self.thresholds
 
-    def hashed(self) -> dict[str, Any]:
-        """What shapes the result, corpora and the tokenizer's path aside: their contents are hashed."""
-        return self.model_dump(mode="json", exclude={"corpora", "against", "memory", "tokenizer"})
+
+class UnitSettings(CountSettings):
+    """Exact duplicates of documents, paragraphs, lines and sentences."""
+
+    kinds: tuple[Kind, ...] = ("document", "paragraph", "line", "sentence")
+    least_words: int = Field(default=1, ge=1)
+    """units of fewer words are not counted"""
+    language: Language = "en"
+    """whose abbreviations do not end a sentence"""
+    abbreviations: tuple[str, ...] = ()
+
+    sample: ClassVar[None] = None
+    tokenizer: ClassVar[None] = None
+
+    @field_validator("kinds")
+    @classmethod
+    def _kinds(cls, values: tuple[Kind, ...]) -> tuple[Kind, ...]:
+        if not values or len(set(values)) < len(values):
+            raise ValueError("expected some of document, paragraph, line, sentence, each once")
+        return values
 
 
 @dataclass(frozen=True)

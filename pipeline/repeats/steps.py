@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.execute import Counts, Job
-from pipeline.repeats.emit import Reader, check_unchanged, windows_in
+from pipeline.repeats.emit import Reader, check_unchanged
 from pipeline.repeats.records import AnswersWriter, RecordsFile, RecordsWriter
 from pipeline.repeats.settings import Layout
 from pipeline.shards import file_facts
@@ -37,17 +37,18 @@ def emit_shard(job: Job) -> dict[str, Counts | Exception]:
     """Write the records of all windows of a shard."""
     store, task = job.workspace.store, job.task
     check_unchanged(store, task.documents, task.size)
-    documents = words = total = size = 0
+    documents = short = words = total = size = 0
     with store.writing(task.target) as path:
         with open(path, "wb") as file:
             writer = RecordsWriter(file, task.layout)
-            for batch in windows_in(store, task.documents, task.reader):
-                writer.add(batch.windows.records)
+            for batch in task.reader.batches(store, task.documents):
+                writer.add(batch.records)
                 documents += batch.table.num_rows
-                words += len(batch.items)
+                short += batch.short
+                words += batch.num_words
                 total += batch.total
                 size += batch.texts.num_bytes
-            writer.close(documents, words, total)
+            writer.close(documents, documents << task.reader.document_bits, short, words, total)
         facts = file_facts(path)
     [(folder, _)] = job.outputs
     return {folder: Counts(rows_in=documents, rows_out=documents, bytes_in=size, **facts)}
@@ -55,7 +56,10 @@ def emit_shard(job: Job) -> dict[str, Counts | Exception]:
 
 @dataclass(frozen=True)
 class CountTask:
-    """Step two on one partition. files: all of step one, those of `against` first; references: their documents."""
+    """Step two on one partition.
+
+    files: all of step one, those of `against` first; references: the numbers of their documents.
+    """
 
     number: int
     layout: Layout
@@ -125,7 +129,7 @@ class _Partition:
                         yield begin, slab
                         begin += size
                         filled = 0
-            base += file.documents
+            base += file.numbers
         if filled:
             yield begin, slab[:filled]
 

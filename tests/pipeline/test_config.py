@@ -69,3 +69,14 @@ def test_a_wrong_config_says_where_and_what(tmp_path: Path, wrong: str, message:
 def test_a_missing_config_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.yaml: cannot be read"):
         config.load(str(tmp_path / "nowhere.yaml"))
+
+
+def test_repeats_are_of_all_other_corpora_and_their_mistakes_have_a_place(tmp_path: Path) -> None:
+    text = "corpora: {web: {sources: [a.jsonl]}, quiz: {sources: [b.jsonl]}}\nrepeats: {leak: {against: [quiz]}}\n"
+    assert loaded(tmp_path, text).repeats["leak"].corpora == ["web"]
+    with pytest.raises(UserError, match=r"repeats\.leak\.against: 'quizz' is not in this config; did you mean 'quiz'"):
+        loaded(tmp_path, text.replace("[quiz]}}", "[quizz]}}"))
+    with pytest.raises(UserError, match=r"repeats\.leak: windows: unknown key; did you mean 'window'"):
+        loaded(tmp_path, text.replace("{against: [quiz]}", "{windows: 20}"))
+    with pytest.raises(UserError, match=r"repeats\.leak: a scorer has that alias"):
+        loaded(tmp_path, text + "scores: [{scorer: lengths, alias: leak}]\n")

@@ -12,9 +12,12 @@ from cli.main import app
 from pipeline import config
 from pipeline.errors import ShardsFailed
 from pipeline.execute import Pool
+from pipeline.ingest import ingest
 from pipeline.prune import read_named, remove, unnamed
 from pipeline.run import Planned, plan, run
 from pipeline.stage import Stage
+from pipeline.status import status
+from pipeline.views import opened
 from pipeline.workspace import Workspace
 from tests.workspaces import record
 
@@ -30,6 +33,12 @@ selections:
   best: {by: preselect_score, budget: 50% chars}
 exports:
   best: {selection: best, format: jsonl}
+"""
+
+REPEATS = """repeats:
+  repeats: {window: 5}
+selections:
+  best: {where: repeats_cover_2 > 0.5}
 """
 
 
@@ -181,3 +190,31 @@ def test_prune_lists_what_models_were_run_for_and_knows_the_configs_of_trainings
     assert listed("train.yaml") == set()
     assert workspace.store.folders("losses/web") == workspace.store.folders("ledger/losses/web") == []
     assert workspace.store.exists(made["runs"].folder)
+
+
+def test_repeats_are_planned_with_their_disk_run_shown_and_pruned(
+    folder: Path, workspace: Workspace, pool: Pool
+) -> None:
+    path = folder / "run.yaml"
+    path.write_text(CONFIG[: CONFIG.index("classifiers")] + REPEATS)
+    checked = config.load(str(path))
+    assert {s.name: s.why for s in plan(checked, workspace)}["repeats"] == ("ingest web",)
+    ingest(workspace, "web", checked.corpora["web"], pool)
+    (counting,) = [s for s in plan(checked, workspace) if s.kind == "repeats" and s.name == "repeats"]
+    assert counting.state == "to do"
+    assert "GB of disk while it runs" in counting.why[0]
+    run(checked, workspace, pool)
+    assert {s.state for s in plan(checked, workspace)} == {"done"}
+    assert {s.kind for s in status(workspace).stages} == {"ingest", "score", "repeats", "select"}
+    with opened(workspace) as connection:
+        kept = connection.sql("SELECT count(*) FROM selection WHERE kept").fetchall()
+        spans = connection.sql("SELECT sum(spans) FROM repeat_spectrum WHERE measure = 'documents'").fetchall()
+    texts = [orjson.loads(line)["text"] for line in (folder / "in.jsonl").read_bytes().splitlines()]
+    assert (kept, spans) == ([(60,)], [(sum(len(text.split()) - 4 for text in texts),)])
+    path.write_text(path.read_text().replace("window: 5", "window: 6"))
+    (counting, scores, _) = [s for s in plan(config.load(str(path)), workspace) if s.kind in ("repeats", "select")]
+    assert (counting.state, scores.state) == ("stale", "stale")
+    assert "settings.window: 5 -> 6" in counting.why
+    assert {item.folder.split("/")[0] for item in unnamed(workspace, [read_named(str(path))])} == {
+        "scores", "repeats", "selections",
+    }  # fmt: skip

@@ -17,7 +17,7 @@ from pipeline.errors import ShardsFailed, UserError
 from pipeline.execute import Job, Pool, Work
 from pipeline.ingest import IngestSettings, ingest
 from pipeline.ledger import Row
-from pipeline.repeats import SpanSettings, count_spans, plan_spans, settings
+from pipeline.repeats import SpanSettings, count_repeats, plan_repeats, settings
 from pipeline.workspace import Workspace
 from tests.pipeline.repeats.suffixes import counted, covered
 from tests.workspaces import add_corpus
@@ -68,7 +68,7 @@ def small(workspace: Workspace, texts: dict[str, list[str]], name: str = "web") 
 
 
 def test_counts_and_coverage_are_those_of_a_suffix_array_on_real_text(manuals: Workspace, pool: Pool) -> None:
-    result = count_spans(manuals, "exact", SpanSettings(corpora=["manuals"], window=20, split="whitespace"), pool)
+    result = count_repeats(manuals, "exact", SpanSettings(corpora=["manuals"], window=20, split="whitespace"), pool)
     texts = documents(manuals, "manuals").column("text").to_pylist()
     expected = counted(texts, 20)
     assert result["windows"] == sum(map(len, expected.occurrences))
@@ -81,7 +81,7 @@ def test_counts_and_coverage_are_those_of_a_suffix_array_on_real_text(manuals: W
     spectrum = table(manuals, f"{result['folder']}/spectrum.parquet").to_pylist()
     for by, values in (("occurrences", expected.occurrences), ("documents", expected.documents)):
         windows = Counter(itertools.chain.from_iterable(values))
-        assert {r["multiplicity"]: r["spans"] for r in spectrum if r["by"] == by} == dict(windows)
+        assert {r["multiplicity"]: r["spans"] for r in spectrum if r["measure"] == by} == dict(windows)
     by_count = Counter(itertools.chain.from_iterable(expected.occurrences))
     assert result["distinct"] == sum(n // m for m, n in by_count.items())
 
@@ -90,12 +90,12 @@ def test_workers_memory_and_layout_change_no_byte(
     manuals: Workspace, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = SpanSettings(corpora=["manuals"])
-    first = count_spans(manuals, "repeats", chosen, pool)
+    first = count_repeats(manuals, "repeats", chosen, pool)
     other = Workspace(str(tmp_path / "w"))
     ingest(other, "manuals", IngestSettings(sources=MANUALS, id="id", shard_mb=1), pool)
     # Partitions of some thousand records, runs and slabs far smaller than a shard.
     monkeypatch.setattr(settings.Layout, "of", lambda records, memory: settings.Layout(4, 10_000, 3000))
-    second = count_spans(other, "repeats", chosen, pool)
+    second = count_repeats(other, "repeats", chosen, pool)
     assert {k: v for k, v in first.items() if k != "folder"} == {k: v for k, v in second.items() if k != "folder"}
     assert contents(manuals, first["folder"]) == contents(other, second["folder"])
     assert scores(manuals, "manuals", "repeats") == scores(other, "manuals", "repeats")
@@ -105,17 +105,17 @@ def test_nothing_is_left_of_the_work_and_nothing_is_done_twice(
     manuals: Workspace, pool: Pool, capfd: pytest.CaptureFixture[str]
 ) -> None:
     chosen = SpanSettings(corpora=["postgres"], window=30)
-    first = count_spans(manuals, "once", chosen, pool)
+    first = count_repeats(manuals, "once", chosen, pool)
     assert not [name for name in manuals.store.folders(first["folder"]) if name.startswith("work")]
     capfd.readouterr()
-    assert count_spans(manuals, "once", chosen, pool) == first
+    assert count_repeats(manuals, "once", chosen, pool) == first
     assert "nothing to do" in capfd.readouterr().err
-    assert count_spans(manuals, "once", chosen.model_copy(update={"memory": "4GB"}), pool) == first
+    assert count_repeats(manuals, "once", chosen.model_copy(update={"memory": "4GB"}), pool) == first
 
 
 def test_every_word_of_a_copy_is_found_in_the_corpus_it_came_from(manuals: Workspace, pool: Pool) -> None:
     chosen = SpanSettings(corpora=["postgres"], against=["manuals"], window=13)
-    result = count_spans(manuals, "against", chosen, pool)
+    result = count_repeats(manuals, "against", chosen, pool)
     found = scores(manuals, "postgres", "against")
     assert found.column("against_words_1").to_pylist() == [
         n if n >= 13 else 0 for n in found.column("against_words").to_pylist()
@@ -128,7 +128,7 @@ def test_what_only_the_other_corpus_repeats_does_not_count_here(workspace: Works
     question = "which planet of the solar system has the largest known number of moons"
     small(workspace, {"a": [f"Quiz time. {question} is hard to say", "nothing of the kind is here at all, no"]}, "web")
     small(workspace, {"test": [question, question, "this one stands in no other place of the world"]}, "quiz")
-    count_spans(workspace, "leak", SpanSettings(corpora=["web"], against=["quiz"], window=8), pool)
+    count_repeats(workspace, "leak", SpanSettings(corpora=["web"], against=["quiz"], window=8), pool)
     found = scores(workspace, "web", "leak").to_pydict()
     assert found["leak_words_1"] == [13, 0]
     assert found["leak_words_2"] == [13, 0]
@@ -144,7 +144,7 @@ def test_sources_are_told_apart(workspace: Workspace, pool: Pool) -> None:
     path = Path(workspace.url).parent / "rows.jsonl"
     path.write_bytes(b"\n".join(orjson.dumps(dict(zip(("id", "text", "source"), r, strict=True))) for r in rows))
     ingest(workspace, "web", IngestSettings(sources=[str(path)], id="id"), pool)
-    result = count_spans(workspace, "repeats", SpanSettings(corpora=["web"], window=10), pool)
+    result = count_repeats(workspace, "repeats", SpanSettings(corpora=["web"], window=10), pool)
     pairs = {
         (r["source"], r["other_source"]): r["words"]
         for r in table(workspace, f"{result['folder']}/shared.parquet").to_pylist()
@@ -166,13 +166,13 @@ def test_sources_are_told_apart(workspace: Workspace, pool: Pool) -> None:
 
 
 def test_a_sample_by_content_brackets_the_truth(manuals: Workspace, pool: Pool) -> None:
-    exact = count_spans(manuals, "repeats", SpanSettings(corpora=["manuals"]), pool)
+    exact = count_repeats(manuals, "repeats", SpanSettings(corpora=["manuals"]), pool)
     spectrum = table(manuals, f"{exact['folder']}/spectrum.parquet").to_pylist()
-    mass = sum(r["spans"] for r in spectrum if r["by"] == "occurrences" and r["multiplicity"] >= 2)
+    mass = sum(r["spans"] for r in spectrum if r["measure"] == "occurrences" and r["multiplicity"] >= 2)
     misses = 0
     for seed in range(5):
         chosen = SpanSettings(corpora=["manuals"], sample=0.1, seed=seed)
-        result = count_spans(manuals, f"some{seed}", chosen, pool)
+        result = count_repeats(manuals, f"some{seed}", chosen, pool)
         assert result["windows"] < 0.2 * exact["windows"]
         estimate = result["sampled"][0]
         assert estimate["threshold"] == 2
@@ -183,8 +183,8 @@ def test_a_sample_by_content_brackets_the_truth(manuals: Workspace, pool: Pool) 
 
 
 def test_winnowing_never_says_more_than_the_truth_and_misses_little(manuals: Workspace, pool: Pool) -> None:
-    exact = count_spans(manuals, "repeats", SpanSettings(corpora=["manuals"]), pool)
-    result = count_spans(manuals, "winnowed", SpanSettings(corpora=["manuals"], winnow=20), pool)
+    exact = count_repeats(manuals, "repeats", SpanSettings(corpora=["manuals"]), pool)
+    result = count_repeats(manuals, "winnowed", SpanSettings(corpora=["manuals"], winnow=20), pool)
     assert result["windows"] < 0.15 * exact["windows"]
     truth, bound = (
         np.array(scores(manuals, "manuals", alias).column(f"{alias}_words_2").to_pylist())
@@ -202,11 +202,11 @@ def test_a_run_that_lost_a_shard_goes_on_where_it_stopped(
     path = Path(manuals.store.path(corpus.file(corpus.shards[2])))
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
-    monkeypatch.setattr("pipeline.repeats.run.SAMPLED", 1)
+    monkeypatch.setattr("pipeline.repeats.plan.SAMPLED", 1)
     with pytest.raises(ShardsFailed, match="changed after ingest"):
-        count_spans(manuals, "broken", chosen, pool)
+        count_repeats(manuals, "broken", chosen, pool)
     path.write_bytes(whole)
-    folder = plan_spans(manuals, "broken", chosen).stage.folder
+    folder = plan_repeats(manuals, "broken", chosen).stage.folder
     work = next(name for name in manuals.store.folders(folder) if name.startswith("work-"))
     before = manuals.rows(f"{folder}/{work}/windows/manuals")
     assert sum(row.done for row in before.values()) == len(before) - 1
@@ -218,15 +218,15 @@ def test_a_run_that_lost_a_shard_goes_on_where_it_stopped(
         return run(jobs, work, label, unit)
 
     monkeypatch.setattr(pool, "run", watched)
-    again = count_spans(manuals, "broken", chosen, pool)
+    again = count_repeats(manuals, "broken", chosen, pool)
     assert labels[0][1] == 1
     monkeypatch.undo()
-    assert again["totals"] == count_spans(manuals, "fresh", chosen, pool)["totals"]
+    assert again["totals"] == count_repeats(manuals, "fresh", chosen, pool)["totals"]
 
 
 def test_texts_shorter_than_a_span_are_undefined_not_clean(workspace: Workspace, pool: Pool) -> None:
     small(workspace, {"a": ["too short", "", "one two three four five six", "one two three four five six"]})
-    result = count_spans(workspace, "repeats", SpanSettings(window=5), pool)
+    result = count_repeats(workspace, "repeats", SpanSettings(window=5), pool)
     found = scores(workspace, "web", "repeats").to_pydict()
     assert found["repeats_cover_2"] == [None, None, 1.0, 1.0]
     assert found["repeats_most"] == [None, None, 2, 2]
@@ -235,7 +235,7 @@ def test_texts_shorter_than_a_span_are_undefined_not_clean(workspace: Workspace,
 
 def test_an_empty_corpus_has_empty_tables(workspace: Workspace, pool: Pool) -> None:
     add_corpus(workspace, "web", [TEXTS.empty_table()])
-    result = count_spans(workspace, "repeats", SpanSettings(), pool)
+    result = count_repeats(workspace, "repeats", SpanSettings(), pool)
     assert result["windows"] == 0
     assert scores(workspace, "web", "repeats").num_rows == 0
 
@@ -245,12 +245,12 @@ def test_a_corpus_cannot_be_its_own_reference(workspace: Workspace) -> None:
         SpanSettings(corpora=["web"], against=["web"])
     small(workspace, {"a": ["text"]})
     with pytest.raises(UserError, match="no corpus 'wiki'"):
-        plan_spans(workspace, "repeats", SpanSettings(corpora=["wiki"]))
+        plan_repeats(workspace, "repeats", SpanSettings(corpora=["wiki"]))
 
 
 def test_tokens_can_be_counted_instead_of_words(manuals: Workspace, pool: Pool) -> None:
     tokenizer = str(DATA / "tokenizer.json")
-    result = count_spans(manuals, "tokens", SpanSettings(corpora=["postgres"], tokenizer=tokenizer), pool)
+    result = count_repeats(manuals, "tokens", SpanSettings(corpora=["postgres"], tokenizer=tokenizer), pool)
     found = scores(manuals, "postgres", "tokens").to_pydict()
     assert sum(found["tokens_tokens"]) == result["words"]
     assert 0 < sum(found["tokens_tokens_2"]) < result["words"]
