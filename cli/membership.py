@@ -1,4 +1,4 @@
-"""`tamis membership test / calibrate / documents`: has this model been trained on this?"""
+"""`tamis membership test / calibrate / split / documents`: has this model been trained on this?"""
 
 from __future__ import annotations
 
@@ -135,6 +135,60 @@ def calibrate(
     typer.echo(place.store.shown(tested.stage.folder), err=True)
     if not all(table["holds"].to_pylist()):
         raise typer.Exit(1)
+
+
+@app.command("split")
+def split(
+    documents: Annotated[str, typer.Argument(help="JSONL (plain, .gz, .zst) or Parquet.")],
+    out: Annotated[str, typer.Option("--out", "-o", help="OUT-published.jsonl, OUT-held-out.jsonl and OUT.json.")],
+    text: Annotated[str, typer.Option("--text", help="Key of the text.")] = "text",
+    share: Annotated[float, typer.Option("--share", min=0.01, max=0.99, help="That is to be published.")] = 0.5,
+) -> None:
+    """Before publication: deal documents out by chance and print a commitment to it, for a p-value later on."""
+    from pipeline.membership.documents import make_split
+
+    made = make_split(documents, out, text, share)
+    typer.echo(f"commitment {made.commitment}")
+    typer.echo(
+        f"publish {out}-published.jsonl ({len(made.published):,}); keep {out}-held-out.jsonl ({len(made.held_out):,}) "
+        f"and {out}.json secret; have the commitment time-stamped first",
+        err=True,
+    )
+
+
+@app.command("documents")
+def documents(
+    suspect: Annotated[str, typer.Argument(help="JSONL or Parquet: documents that the model may have read.")],
+    held_out: Annotated[str, typer.Argument(help="The same of documents that it cannot have read.")],
+    model: ModelOption,
+    split: Annotated[
+        str | None, typer.Option("--split", help="The split.json that was committed before publication.")
+    ] = None,
+    value: Annotated[
+        Literal["mean_nll", "min_k", "zlib_nll"], typer.Option("--value", help="What is compared.")
+    ] = "mean_nll",
+    reference: Annotated[str | None, typer.Option("--reference", help="A model whose values are subtracted.")] = None,
+    text: Annotated[str, typer.Option("--text", help="Key of the text.")] = "text",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    engine: EngineOption = None,
+    dtype: DtypeOption = "float32",
+    url: UrlOption = None,
+    tokenizer: TokenizerOption = None,
+    context: ContextOption = None,
+    vllm_python: PythonOption = None,
+) -> None:
+    """Suspect documents against held-out ones: a p-value for a committed random split, else a score with a control."""
+    from dataclasses import asdict
+
+    import orjson
+
+    from pipeline.membership.documents import compare_documents, read_split, read_texts, shown
+
+    chosen = _engine(model, engine, dtype, url, tokenizer, context, vllm_python)
+    other = None if reference is None else chosen.model_copy(update={"model": reference})
+    known = None if split is None else read_split(split)
+    found = compare_documents(read_texts(suspect, text), read_texts(held_out, text), chosen, value, known, other)
+    typer.echo(orjson.dumps(asdict(found), option=orjson.OPT_INDENT_2).decode() if as_json else shown(found, value))
 
 
 def _engine(

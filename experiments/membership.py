@@ -12,21 +12,35 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
 
-from experiments.trainings import ONE, RUNS, Size, head, manuals, recipe
+from experiments.membership_report import calibration_table, draw_power, power, power_table
+from experiments.trainings import ONE, ROOT, RUNS, Size, fill, head, manuals, recipe
 from pipeline.ghosts.draw import DrawSettings, commit, draw
 from pipeline.ghosts.registry import Registry, note_insertions, read
+from pipeline.lock import held
+from pipeline.membership.calibrate import calibrate
+from pipeline.membership.results import read_draws
+from pipeline.membership.run import subject
+from pipeline.membership.settings import TestSettings
+from pipeline.membership.steps import run_test
+from pipeline.trainer.checkpoint import checkpoints
 from pipeline.workspace import Workspace
+from scorers.lm.engines import EngineSettings
 
 COPIES = (1, 2, 5, 10, 20)
 CHARACTERS = 700
 """Of a document: its identifier is then about a seventh of it."""
+DRAWS = 999
+DOCUMENT = ROOT / "docs" / "membership.md"
+PLOT = ROOT / "docs" / "membership-power.svg"
 BEACON = "none: this experiment proves nothing to others"
 
 
@@ -105,9 +119,99 @@ def make_model(place: Place) -> None:
     train_run(place.workspace, settings, ONE)
 
 
+def checkpoint(place: Place) -> Path:
+    """The folder of the trained model."""
+    [(folder, _)] = place.workspace.stages("runs").items()
+    last = checkpoints(place.workspace.store, folder)[-1]
+    assert last.record["final"], "the training has not ended; run the step train again"
+    return Path(place.workspace.store.path(last.folder))
+
+
+def make_untouched(place: Place) -> Path:
+    """The same model with the weights that training began with."""
+    from pipeline.trainer.model import open_network
+    from pipeline.trainer.run import read_config
+    from scorers.lm.files import TOKENIZER_FILES
+
+    target, trained = place.folder / "untouched", checkpoint(place)
+    if not target.exists():
+        settings, _ = read_config(str(place.config))
+        vocabulary = json.loads((trained / "config.json").read_text())["vocab_size"]
+        open_network(settings.model, vocabulary, {"bos_token_id": 0, "eos_token_id": 0}, settings.seed).save_pretrained(
+            target
+        )
+        for name in TOKENIZER_FILES:
+            if (trained / name).is_file():
+                shutil.copyfile(trained / name, target / name)
+    return target
+
+
+def settings_of(place: Place, model: Path, engine: str = "vllm") -> TestSettings:
+    """A test of the registry."""
+    chosen = EngineSettings(engine=engine, model=str(model), context=256)  # type: ignore[arg-type]
+    return TestSettings(registry=str(place.registry), engine=chosen, orders=49)
+
+
+def make_tests(place: Place) -> None:
+    """The registry against the trained model, through vLLM."""
+    with held(place.workspace.store):
+        run_test(place.workspace, settings_of(place, checkpoint(place)), "trained")
+
+
+def calibrations(place: Place, count: int) -> list[tuple[str, str, int, Path]]:
+    """(model, engine, identifiers, folder): the reserves on both models and both engines."""
+    trained, untouched = checkpoint(place), make_untouched(place)
+    return [
+        ("trained", "vllm", count, trained),
+        ("trained", "transformers", count, trained),
+        ("untouched", "vllm", count, untouched),
+        ("untouched", "transformers", count, untouched),
+    ]
+
+
+def make_calibrations(place: Place, count: int, only: str | None = None) -> dict[str, Any]:
+    """{<model>-<engine>: (subject, table)}; what is done is read."""
+    registry, found = read(str(place.registry)), {}
+    for model, engine, number, folder in calibrations(place, count):
+        key = f"{model}-{engine}"
+        if only in (None, key):  # without the lock: each has a folder of its own, and two may run side by side
+            chosen = settings_of(place, folder, engine).model_copy(update={"orders": 0})
+            name = f"calibration-{key}"
+            found[key] = calibrate(place.workspace, registry, chosen, number, DRAWS, name=name)
+    return found
+
+
+def report(place: Place, size: Size, count: int) -> str:
+    """All of it as Markdown; the plot goes beside it."""
+    registry = read(str(place.registry))
+    settings = settings_of(place, checkpoint(place))
+    tested = subject(registry, settings, settings.engine, "trained")
+    draws = read_draws(place.workspace, tested, None)
+    calibrated = make_calibrations(place, count)
+    others = read_draws(place.workspace, calibrated["trained-vllm"][0], None)
+    rows = power(draws, others, COPIES)
+    draw_power(rows, PLOT)
+    keys = [(model, engine) for model, engine, _, _ in calibrations(place, count)]
+    tables = [(model, engine, calibrated[f"{model}-{engine}"][1].to_pylist()) for model, engine in keys]
+    steps = checkpoint(place).name
+    return "\n".join(
+        [
+            head(size),
+            "",
+            f"Trained to {steps}; {len(draws)} identifiers tested and {len(others)} that stand nowhere, {DRAWS} null "
+            "draws each, through vLLM in float32.",
+            "",
+            power_table(rows),
+            "Never inserted (the registry's reserves):",
+            "",
+            calibration_table(tables),
+        ]
+    )
+
+
 def main(words: list[str] | None = None) -> int:
     """Do the steps that are named, or all."""
-    steps = ("text", "train")
+    steps = ("text", "train", "test", "calibrate", "report")
     parser = argparse.ArgumentParser(prog="python -m experiments.membership", description=__doc__.splitlines()[0])
     parser.add_argument("steps", nargs="*", metavar="STEP", help=", ".join(steps))
     parser.add_argument("--each", type=int, default=20, help="identifiers of each number of copies [%(default)s]")
@@ -116,6 +220,9 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--checkpoints", type=int, default=4)
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--layers", type=int, default=3)
+    parser.add_argument("--calibrate", type=int, default=40, help="identifiers of a calibration [%(default)s]")
+    parser.add_argument("--only", help="one calibration, such as trained-vllm")
+    parser.add_argument("--fill", action="store_true", help="put the report into docs/membership.md")
     parser.add_argument("--out", type=Path, default=RUNS / "membership")
     options = parser.parse_args(words)
     place = Place(options.out)
@@ -126,7 +233,15 @@ def main(words: list[str] | None = None) -> int:
         make_config(place, size, options.epochs, options.checkpoints, options.epochs * rows // 8)
     if not options.steps or "train" in options.steps:
         make_model(place)
-    print(head(size))
+    if not options.steps or "test" in options.steps:
+        make_tests(place)
+    if not options.steps or "calibrate" in options.steps:
+        make_calibrations(place, options.calibrate, options.only)
+    if not options.steps or "report" in options.steps:
+        text = report(place, size, options.calibrate)
+        print(text)
+        if options.fill:
+            fill(DOCUMENT, text)
     return 0
 
 

@@ -104,7 +104,7 @@ def counted(draws: list[Draws], m: int, dtype: str, seed: int = 0) -> pa.Table:
     names = [*PLAIN, *(["centred_nll"] if all(_centred(one) for one in draws) else [])]
     for name in names:
         for null, kind in (("generator", NULL), ("permutation", ORDER)):
-            if not all(one.kind(kind).any() for one in draws):
+            if (name, kind) == ("centred_nll", ORDER) or not all(one.kind(kind).any() for one in draws):
                 continue
             targets = [one.target(name) for one in draws]
             own = [one.draws(name, kind) for one in draws]

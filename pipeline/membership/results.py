@@ -90,6 +90,11 @@ class Draws:
     def draws(self, name: str, kind: str = NULL) -> np.ndarray:
         return self.values(name)[self.kind(kind)]
 
+    def guesses(self, kind: str) -> list[Guesses]:
+        """Of the last words (one) or of positions."""
+        table = self.table.filter(pa.array(self.kind(kind)))
+        return [Guesses(*pair) for pair in zip(table["guesses"].to_pylist(), table["hit"].to_pylist(), strict=True)]
+
     @property
     def tokens(self) -> float:
         return float(np.nanmean(_numbers(self.table, "tokens")))
@@ -134,7 +139,8 @@ def results(tested: Subject, draws: Sequence[Draws], dtype: str) -> pa.Table:
         raise UserError("the plan's statistic is ratio_nll: name the reference model (--reference)")
     for name in statistics if scored else []:
         for null, kind in ((GENERATOR, NULL), (PERMUTATION, ORDER)):
-            if all(one.kind(kind).any() for one in scored):
+            # The centred value has the other orders of the words in it: ranked among them it says nothing more.
+            if (name, null) != ("centred_nll", PERMUTATION) and all(one.kind(kind).any() for one in scored):
                 rows += _ranked(tested, scored, name, null, kind, dtype)
     asked = [one for one in draws if one.kind(LAST_K).any()]
     rows += _last_words(tested, asked) if asked else []
@@ -224,8 +230,8 @@ def _last_words(tested: Subject, draws: Sequence[Draws]) -> list[dict[str, Any]]
     rows: list[dict[str, Any]] = []
     for one in draws:
         common = {"level": "identifier", "id": one.id, "owner": one.owner, "identifiers": 1, "copies": one.copies}
-        [tail] = _guesses(one, LAST_K)
-        places = _guesses(one, POSITION)
+        [tail] = one.guesses(LAST_K)
+        places = one.guesses(POSITION)
         rows.append(
             common
             | {
@@ -250,7 +256,7 @@ def _last_words(tested: Subject, draws: Sequence[Draws]) -> list[dict[str, Any]]
                 }
             )
     for owner in sorted({one.owner for one in draws}):
-        mine = [_guesses(one, LAST_K)[0] for one in draws if one.owner == owner]
+        mine = [one.guesses(LAST_K)[0] for one in draws if one.owner == owner]
         chances = [last_k_bound(one.guesses, size, generator.length, k, generator.replacement) for one in mine]
         hits = sum(one.hit for one in mine)
         rows.append(
@@ -268,11 +274,6 @@ def _last_words(tested: Subject, draws: Sequence[Draws]) -> list[dict[str, Any]]
             }
         )
     return rows
-
-
-def _guesses(one: Draws, kind: str) -> list[Guesses]:
-    table = one.table.filter(pa.array(one.kind(kind)))
-    return [Guesses(*pair) for pair in zip(table["guesses"].to_pylist(), table["hit"].to_pylist(), strict=True)]
 
 
 def save(workspace: Workspace, tested: Subject, table: pa.Table) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,11 @@ def subject(
 def check_draws(registry: Registry) -> None:
     """Raises UserError if no test of the registry can come out with its m, naming the m that can."""
     plan, needed = registry.plan, registry.required_draws
+    if plan.statistic == "centred_nll" and plan.null == "permutation":
+        raise UserError(
+            f"registry {registry.path}: centred_nll is a mean less that of the words' other orders, so it cannot be "
+            "ranked among them; a plan has one of the two"
+        )
     if plan.m < needed:
         raise UserError(
             f"registry {registry.path}: with m = {plan.m:,} null draws none of its {registry.tests:,} tests can come "
@@ -109,13 +114,7 @@ def default_name(registry: Registry, engine: EngineSettings) -> str:
     return "-".join(part for part in kept.split("-") if part).lstrip(".")[:100]
 
 
-def score(
-    workspace: Workspace,
-    tested: Subject,
-    engine_settings: EngineSettings,
-    settings: TestSettings,
-    opened: Callable[[EngineSettings], Engine] = open_engine,
-) -> None:
+def score(workspace: Workspace, tested: Subject, engine_settings: EngineSettings, settings: TestSettings) -> None:
     """Score the identifiers that are not done. The caller holds the lock. Raises ShardsFailed at the end.
 
     An identifier that fails (a carrier that the context does not hold, say) is recorded and the others go on; an engine
@@ -129,7 +128,7 @@ def score(
     by_id = {one.id: one for one in tested.identifiers}
     failed: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
-        engine = stack.enter_context(opened(engine_settings))
+        engine = stack.enter_context(open_engine(engine_settings))
         if not engine.scores and settings.last_k is None:
             engine.encode(["x"])  # says what the engine cannot do
         progress = stack.enter_context(Progress(f"membership {stage.name}", len(todo), "identifiers"))

@@ -60,6 +60,8 @@ def positions_p(hits: int, chances: Sequence[float]) -> float:
 
     The number of hits is then dominated by independent trials of those chances (Poisson binomial).
     """
+    if hits <= 0:
+        return 1.0
     mass = np.zeros(len(chances) + 1)
     mass[0] = 1.0
     for chance in chances:
