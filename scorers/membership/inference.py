@@ -50,8 +50,8 @@ class Inference:
 
 
 def inferred(
-    suspect: Sequence[float],
-    held_out: Sequence[float],
+    suspect: Sequence[float] | np.ndarray,
+    held_out: Sequence[float] | np.ndarray,
     texts: Sequence[str],
     randomised: bool,
     seed: int = 0,
