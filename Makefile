@@ -9,7 +9,7 @@ VENV_VLLM := .venv-vllm
 STAMP_VLLM := $(VENV_VLLM)/.tamis-installed
 
 # Targets without files of their name.
-.PHONY: readme help demo test test-long test-lm test-vllm vllm test-browser screenshots lint bench bench-lm bench-data bench-model bench-peers experiments experiments-preselect experiments-selections experiments-repeated clean
+.PHONY: readme help demo test test-long test-lm test-vllm vllm test-browser screenshots lint bench bench-lm bench-vllm bench-data bench-model bench-peers experiments experiments-preselect experiments-selections experiments-repeated experiments-membership clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -85,6 +85,10 @@ bench-lm: $(STAMP_LM)  ## losses and training beside bare loops, in .venv-lm; ne
 	$(VENV_LM)/bin/python -m benchmarks.run losses training
 	$(VENV_LM)/bin/python -m benchmarks.report
 
+bench-vllm: $(STAMP_LM) $(STAMP_VLLM)  ## a membership test through vLLM beside bare vLLM; needs bench-data
+	TAMIS_VLLM_PYTHON=$(CURDIR)/$(VENV_VLLM)/bin/python $(VENV_LM)/bin/python -m benchmarks.run membership --repeats 3
+	$(VENV_LM)/bin/python -m benchmarks.report
+
 bench-data: $(STAMP)  ## the documents of the benchmark: Debian's manuals, downloaded
 	$(BIN)/python -m benchmarks.corpus
 
@@ -110,6 +114,10 @@ experiments-preselect: $(STAMP_LM)  ## the tables of docs/experiments/preselect-
 	$(VENV_LM)/bin/python -m experiments.preselect_recovery
 	$(VENV_LM)/bin/python -m experiments.preselect_classifier
 	$(VENV_LM)/bin/python -m experiments.preselect_panels
+
+experiments-membership: $(STAMP_LM) $(STAMP_VLLM) bench-data  ## the tables and the plot of docs/membership.md (about an hour on two cores)
+	OMP_NUM_THREADS=1 TAMIS_VLLM_PYTHON=$(CURDIR)/$(VENV_VLLM)/bin/python \
+	  $(VENV_LM)/bin/python -m experiments.membership --fill
 
 clean:  ## remove the environment and what the demo made
 	rm -rf $(VENV) $(VENV_LM) $(VENV_VLLM) $(VENV_VLLM)-excludes.txt demo-workspace

@@ -34,11 +34,17 @@ TEXT_MB = 10
 
 def make() -> list[Path]:
     """Folders of all models, the shapes made if they are not there."""
-    for name, shape in SHAPES.items():
-        if not (MODELS / name / "model.safetensors").exists():
-            say(f"making {shown(MODELS / name)}")
-            _make(MODELS / name, shape)
+    for name in SHAPES:
+        made(name)
     return sorted(path.parent for path in MODELS.glob("*/config.json"))
+
+
+def made(name: str) -> Path:
+    """The folder of one shape, made if it is not there."""
+    if not (MODELS / name / "model.safetensors").exists():
+        say(f"making {shown(MODELS / name)}")
+        _make(MODELS / name, SHAPES[name])
+    return MODELS / name
 
 
 def _make(folder: Path, shape: dict[str, int]) -> None:

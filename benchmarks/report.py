@@ -88,6 +88,7 @@ BODIES = {
     "losses": _rates,
     "loader": _rates,
     "training": _rates,
+    "membership": _rates,
 }
 
 

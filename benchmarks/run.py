@@ -73,6 +73,12 @@ def _training(options: argparse.Namespace) -> dict[str, Any]:
     return training.measure(options.mb, options.repeats)
 
 
+def _membership(options: argparse.Namespace) -> dict[str, Any]:
+    from benchmarks import membership
+
+    return membership.measure(options.repeats)
+
+
 def _strength(options: argparse.Namespace) -> dict[str, Any]:
     from benchmarks import strength
 
@@ -97,9 +103,11 @@ COMPARISONS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "loader": _loader,
     "losses": _losses,
     "training": _training,
+    "membership": _membership,
 }
-NEEDS_TORCH = ("losses", "training")
-"""What runs in the environment with torch alone, when it is named: `make bench-lm`."""
+NEEDS_TORCH = ("losses", "training", "membership")
+"""What runs in the environment with torch alone, when it is named: `make bench-lm`, and with
+vLLM beside it `make bench-vllm`."""
 
 
 def main(words: list[str] | None = None) -> int:
