@@ -114,6 +114,22 @@ def make_batches(lengths: np.ndarray, token_budget: int) -> list[np.ndarray]:
     return batches
 
 
+def pack_rows(lengths: np.ndarray, capacity: int) -> list[np.ndarray]:
+    """Indices of sequences per row of at most ``capacity`` tokens: each, the longest first, goes into the first row
+    that has room for it."""
+    rows: list[list[int]] = []
+    free = np.zeros(len(lengths), np.int64)
+    for one in np.argsort(-lengths, kind="stable"):
+        room = np.flatnonzero(free[: len(rows)] >= lengths[one])
+        if not len(room):
+            free[len(rows)] = capacity
+            rows.append([])
+        row = int(room[0]) if len(room) else len(rows) - 1
+        rows[row].append(int(one))
+        free[row] -= lengths[one]
+    return [np.array(row, np.int64) for row in rows]
+
+
 def measure(windows: Windows, batches: list[np.ndarray]) -> Work:
     """The tokens scored, run and padded by these batches."""
     lengths = windows.lengths

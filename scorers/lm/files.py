@@ -57,7 +57,10 @@ def check_folder(folder: Path, trust_remote_code: bool = False) -> None:
     if not (folder / "config.json").is_file():
         raise ValueError(f"{folder} has no config.json; expected the folder of a Hugging Face causal language model")
     if (folder / "adapter_config.json").is_file():
-        raise ValueError(f"{folder} holds an adapter; merge it into its base model and name the merged folder")
+        raise ValueError(
+            f"{folder} holds an adapter; name its base model, and the folder as `adapter` where one may "
+            "be given, or merge the two and name the merged folder"
+        )
     weight_files(folder)
     if trust_remote_code:
         return

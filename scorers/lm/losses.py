@@ -20,7 +20,7 @@ over a document by about 0.05.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -90,9 +90,9 @@ def token_losses(
     token_budget: tokens per batch with its padding.
     Raises ValueError for a context beyond the model's, or a token that the model has no embedding for.
     """
-    context = _checked_context(model, context)
+    context = checked_context(model, context)
     tokens = tokenize(model.tokenizer, model.bos, texts)
-    _check_ids(model, tokens)
+    check_ids(model, tokens.ids, tokens.offsets)
     sizes = np.diff(tokens.offsets)
     windows = cut_windows(sizes, tokens.leads, context, default_overlap(context) if overlap is None else overlap)
     if not model.split_head:
@@ -102,7 +102,8 @@ def token_losses(
     return _collect(values, tokens, texts, measure(windows, batches))
 
 
-def _checked_context(model: LanguageModel, context: int | None) -> int:
+def checked_context(model: LanguageModel, context: int | None) -> int:
+    """The context to use. Raises ValueError if there is none, or it is beyond the model's."""
     limit = model.context
     if context is None and limit is None:
         raise ValueError(f"{model.folder} names no longest context; say how many tokens a window may hold (context)")
@@ -113,12 +114,13 @@ def _checked_context(model: LanguageModel, context: int | None) -> int:
     return chosen
 
 
-def _check_ids(model: LanguageModel, tokens: Tokens) -> None:
-    if (tokens.ids >= model.rows).any():
-        where = int(np.argmax(tokens.ids >= model.rows))
-        doc = int(np.searchsorted(tokens.offsets, where, side="right")) - 1
+def check_ids(model: LanguageModel, ids: np.ndarray, offsets: np.ndarray) -> None:
+    """Raises ValueError for a token that the model has no embedding for. offsets: of the documents."""
+    if (ids >= model.rows).any():
+        where = int(np.argmax(ids >= model.rows))
+        doc = int(np.searchsorted(offsets, where, side="right")) - 1
         raise ValueError(
-            f"{model.folder}: its tokenizer gives id {int(tokens.ids[where])} in document {doc}, but the model has "
+            f"{model.folder}: its tokenizer gives id {int(ids[where])} in document {doc}, but the model has "
             f"only {model.rows} embeddings; the tokenizer is not this model's"
         )
 
@@ -131,7 +133,7 @@ def _run(model: LanguageModel, tokens: Tokens, windows: Windows, batches: list[n
     places = np.cumsum(np.append(0, counts))  # windows are in order and score each token once: no gaps
     values = np.empty(int(places[-1]), np.float32)
     with torch.inference_mode():
-        piece = _piece(model)
+        piece = new_piece(model)
         for batch in batches:
             ids, real, scored, targets = batch_arrays(tokens, windows, batch)
             found = _batch_losses(model, piece, ids, real, scored, targets)
@@ -154,7 +156,7 @@ def batch_arrays(tokens: Tokens, windows: Windows, batch: np.ndarray) -> tuple[n
     return tokens.ids[positions], real.astype(np.int64), scored, tokens.ids[positions[scored] + 1]
 
 
-def _piece(model: LanguageModel) -> torch.Tensor | None:
+def new_piece(model: LanguageModel) -> torch.Tensor | None:
     """Where the logits of one piece go, (positions, vocabulary); None for a head that is not a plain product."""
     import torch
 
@@ -173,7 +175,7 @@ def _batch_losses(
     scored: np.ndarray,
     targets: np.ndarray,
 ) -> np.ndarray:
-    """float32, the losses of the scored positions of a batch, row after row. piece: from _piece, written over."""
+    """float32, the losses of the scored positions of a batch, row after row. piece: from new_piece, written over."""
     import torch
 
     device = model.device
@@ -183,19 +185,33 @@ def _batch_losses(
         "use_cache": False,
     }
     keep, wanted = torch.from_numpy(scored).to(device), torch.from_numpy(targets).to(device)
+    states, head = head_inputs(model, inputs, keep)
+    return torch.cat([_cross_entropy(*part) for part in logit_blocks(model, piece, states, head, wanted)]).cpu().numpy()
+
+
+def head_inputs(model: LanguageModel, inputs: dict[str, Any], keep: torch.Tensor) -> tuple[torch.Tensor, Any]:
+    """What the head is applied to at the positions `keep`, (n, width), and the head.
+
+    For the models whose head cannot be applied by itself: their logits, and a head that does nothing.
+    """
+    import torch
+
     if model.split_head:
-        states = model.network.base_model(**inputs)[0][keep]
-        head = model.network.get_output_embeddings()
-    else:
-        states = model.network(**inputs).logits[keep]
-        head = torch.nn.Identity()
-    size = max(1, _PIECE[device.type] // model.rows)
-    found = []
+        return model.network.base_model(**inputs)[0][keep], model.network.get_output_embeddings()
+    return model.network(**inputs).logits[keep], torch.nn.Identity()
+
+
+def logit_blocks(
+    model: LanguageModel, piece: torch.Tensor | None, states: torch.Tensor, head: Any, wanted: torch.Tensor
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """(logits, targets) of some positions at a time, in order; the logits may be overwritten. piece: from new_piece."""
+    import torch
+
+    kind = model.device.type
+    size, rows = (max(1, floats[kind] // model.rows) for floats in (_PIECE, _BLOCK))
     for some, own in zip(states.split(size), wanted.split(size), strict=True):
         logits = head(some) if piece is None else torch.mm(some, head.weight.t(), out=piece[: len(some)])
-        rows = max(1, _BLOCK[device.type] // model.rows)
-        found += [_cross_entropy(a, b) for a, b in zip(logits.split(rows), own.split(rows), strict=True)]
-    return torch.cat(found).cpu().numpy()
+        yield from zip(logits.split(rows), own.split(rows), strict=True)
 
 
 def _cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from scorers.lm.adapters import Adapters
 from scorers.lm.files import check_folder, model_folder
 from scorers.lm.tokens import plain_tokenizer
 
@@ -41,6 +42,7 @@ class LanguageModel:
     split_head: whether head(body(ids)) is exactly what the network computes, so that the head can be applied piece
         by piece (not so for models that scale or cap their logits).
     engine: see engine_record.
+    adapters: LoRA adapters beside the weights, all of them off at first.
     """
 
     folder: Path
@@ -51,6 +53,7 @@ class LanguageModel:
     rows: int
     split_head: bool
     engine: dict[str, str]
+    adapters: Adapters
 
     @property
     def device(self) -> torch.device:
@@ -63,6 +66,7 @@ class LanguageModel:
             return
         on_gpu = self.device.type == "cuda"
         self.network = None
+        self.adapters = Adapters(None)
         _resident = None
         gc.collect()
         if on_gpu:
@@ -147,6 +151,7 @@ def open_model(
         rows=rows,
         split_head=_head_splits(network, rows),
         engine=engine_record(dtype, device, attention),
+        adapters=Adapters(network),
     )
     _resident = folder  # last: a model that did not fit in memory is not open
     return model
