@@ -31,7 +31,7 @@ $(STAMP): pyproject.toml
 
 # A CPU build of torch among the wheels of PIP_FIND_LINKS is only taken if its version is named.
 TORCH ?= $(or $(shell ls $${PIP_FIND_LINKS:-.}/torch-*cpu*.whl 2>/dev/null | sed -nE 's|.*/torch-([0-9.]+).*|torch==\1|p' | tail -1),torch)
-LM_REQUIREMENTS = "$(TORCH)" -e ".[dev,lm]"
+LM_REQUIREMENTS = "$(TORCH)" -e ".[dev,lm,lora]"
 $(STAMP_LM): pyproject.toml
 	$(call environment,$(VENV_LM),$(LM_REQUIREMENTS))
 

@@ -31,6 +31,7 @@ from cli import (
     sql,
     stats,
     status,
+    tokens,
     train,
 )
 
@@ -59,6 +60,7 @@ app.add_typer(ghosts.app, name="ghosts", rich_help_panel=PARTS)
 app.add_typer(repeats.app, name="repeats", rich_help_panel=PARTS)
 app.command("select", rich_help_panel=PARTS)(select.select)
 app.command("export", rich_help_panel=PARTS)(export.export)
+app.add_typer(tokens.app, name="tokens", rich_help_panel=PARTS)
 app.command("train", rich_help_panel=PARTS)(train.train)
 app.add_typer(membership.app, name="membership", rich_help_panel=PARTS)
 app.command("compare", rich_help_panel=PARTS)(compare.compare)

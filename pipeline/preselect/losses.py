@@ -19,13 +19,10 @@ same bytes.
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import os
-import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +32,7 @@ from pipeline.execute import Counts, Job, Pool, pending
 from pipeline.preselect.panel import check_tokenizers, context_of, folder, identity
 from pipeline.preselect.sample import Sample
 from pipeline.preselect.settings import PanelModel, PanelSettings
+from pipeline.resident import check_gpu, close_model, on_gpu, resident
 from pipeline.shards import file_facts, write_narrow
 from pipeline.stage import Stage, saved
 
@@ -113,98 +111,25 @@ def make_losses(sample: Sample, panel: PanelSettings, pool: Pool) -> dict[str, S
         todo = pending(workspace, stage.folder, sample.shards)
         if not todo:
             continue
-        if _on_gpu(panel):
-            _check_gpu(pool)
+        if on_gpu(panel.device):
+            check_gpu(pool)
         store.sweep(stage.folder)
         if saved(store, stage.folder) is None:
             stage.save(store)
         task = _Task(sample, str(place), panel, stage.fields["context"], _threads(panel))
         jobs = [Job(workspace, shard, ((stage.folder, attempt),), task) for shard, attempt in todo]
-        rows = pool.run(jobs, run_shard, f"losses {name}", resources={"GPU": 1} if _on_gpu(panel) else None)
+        rows = pool.run(jobs, run_shard, f"losses {name}", resources={"GPU": 1} if on_gpu(panel.device) else None)
         failed |= {f"{name}/{row.shard}": row.error or "" for row in rows if not row.done}
         total += len(rows)
     if total:
-        pool.client.run(close_model)  # the workers of a cluster live on, and a model is memory
+        pool.client.run(close_model)
     if failed:
         raise ShardsFailed("preselect losses", failed, total)
     return {name: stage for name, (stage, _) in stages.items()}
 
 
-def _on_gpu(panel: PanelSettings) -> bool:
-    return panel.device.startswith("cuda")
-
-
-def _check_gpu(pool: Pool) -> None:
-    """Raises UserError where no worker offers a GPU: Dask would wait for one without a word."""
-    workers = pool.client.scheduler_info(n_workers=-1)["workers"].values()
-    if not any(worker["resources"].get("GPU") for worker in workers):
-        raise UserError(
-            "device 'cuda': no worker offers the resource GPU; start those of a cluster with `dask worker --resources "
-            "GPU=1`, each with a CUDA_VISIBLE_DEVICES of its own"
-        )
-
-
 def _threads(panel: PanelSettings) -> int | None:
-    return None if _on_gpu(panel) else panel.threads or os.cpu_count() or 1
-
-
-_open: tuple[Any, Any] | None = None
-"""(what it was opened with, the model) of this worker process."""
-_turn = threading.Lock()
-"""Held by the thread whose shard runs: workers of a cluster may have several threads, and one model is open."""
-
-
-def _model(task: _Task) -> Any:
-    """The model of a task, opened once per process; another model is closed first."""
-    global _open
-    from scorers.lm.model import open_model
-
-    settings = task.settings
-    key = (task.place, settings.dtype, settings.device, settings.attention, settings.trust_remote_code)
-    if _open is not None and _open[0] != key:
-        close_model()
-    if _open is None:
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()
-        _keep_memory()
-        model = open_model(
-            task.place,
-            dtype=settings.dtype,
-            device=settings.device,
-            attention=settings.attention,
-            trust_remote_code=settings.trust_remote_code,
-        )
-        _open = (key, model)
-    if task.threads is not None:
-        import torch
-
-        torch.set_num_threads(task.threads)  # of the calling thread
-    return _open[1]
-
-
-def _keep_memory() -> None:
-    """Let freed memory stay with the process, as it does where Dask has not set MALLOC_TRIM_THRESHOLD_.
-
-    With that setting every tensor above 128 KB is fresh memory, cleared by the system page by page: a small model then
-    takes half as long again. Only glibc has these options.
-    """
-    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
-        mallopt(_TRIM_THRESHOLD, 1 << 30)
-        mallopt(_MMAP_THRESHOLD, 32 << 20)  # the most that glibc takes
-
-
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-
-
-def close_model() -> None:
-    """Let go of the model of this process, if it has one."""
-    global _open
-    if _open is not None:
-        _open[1].close()
-        _open = None
-        if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
-            trim(0)
+    return None if on_gpu(panel.device) else panel.threads or os.cpu_count() or 1
 
 
 def run_shard(job: Job) -> dict[str, Counts | Exception]:
@@ -215,13 +140,21 @@ def run_shard(job: Job) -> dict[str, Counts | Exception]:
     [(target, _)] = job.outputs
     documents = task.sample.table(job.shard, ["id", "text"])
     texts = documents.column("text").to_pylist()
-    with _turn:
+    settings = task.settings
+    with resident(
+        task.place,
+        settings.dtype,
+        settings.device,
+        settings.attention,
+        settings.trust_remote_code,
+        task.threads,
+    ) as model:
         found = token_losses(
-            _model(task),
+            model,
             texts,
             context=task.context,
-            overlap=task.settings.overlap,
-            token_budget=task.settings.token_budget,
+            overlap=settings.overlap,
+            token_budget=settings.token_budget,
         )
     widths = np.diff(found.ends, prepend=0)
     starts = found.offsets[:-1][found.tokens > 0]

@@ -135,7 +135,7 @@ def _opened(file: str) -> Any:
 
 
 @functools.lru_cache(maxsize=4)
-def _loaded(how: Tokenizing) -> tuple[Any, Any]:
+def tokenizers_of(how: Tokenizing) -> tuple[Any, Any]:
     """(for texts, for what a template made) of a worker. Raises UserError if the file has changed meanwhile."""
     from tokenizers import Tokenizer
 
@@ -143,7 +143,7 @@ def _loaded(how: Tokenizing) -> tuple[Any, Any]:
 
     assert how.file is not None
     if models.content_hash(Path(how.file)) != how.digest:
-        raise UserError(f"tokenizer {how.file} changed while documents were packed; run the same command again")
+        raise UserError(f"tokenizer {how.file} changed while documents were tokenised; run the same command again")
     plain = plain_tokenizer(_opened(how.file))
     with_specials = Tokenizer.from_str(plain.to_str())
     with_specials.encode_special_tokens = False
@@ -152,7 +152,7 @@ def _loaded(how: Tokenizing) -> tuple[Any, Any]:
 
 def encode_texts(how: Tokenizing, texts: Sequence[str]) -> list[Encoded]:
     """Many texts at once; every token is learnt."""
-    encodings = _loaded(how)[0].encode_batch_fast(list(texts), add_special_tokens=False)
+    encodings = tokenizers_of(how)[0].encode_batch_fast(list(texts), add_special_tokens=False)
     return [
         Encoded(*_framed(how, np.array(encoding.ids, np.int64)), len(text.encode()))
         for text, encoding in zip(texts, encodings, strict=True)
@@ -161,7 +161,7 @@ def encode_texts(how: Tokenizing, texts: Sequence[str]) -> list[Encoded]:
 
 def encode_text(how: Tokenizing, text: str, weights: np.ndarray) -> Encoded:
     """A text with a weight for each of its own tokens, float32. Raises Unfit if they are not as many."""
-    encoding = _loaded(how)[0].encode(text, add_special_tokens=False)
+    encoding = tokenizers_of(how)[0].encode(text, add_special_tokens=False)
     ids = np.array(encoding.ids, np.int64)
     _check_length(weights, ids)
     return Encoded(*_framed(how, ids, weights), int(_token_bytes(text, encoding)[weights > 0].sum()))
@@ -185,7 +185,7 @@ def encode_tokens(how: Tokenizing, tokens: np.ndarray, weights: np.ndarray | Non
         size = len(text.encode())
     elif how.file is not None:
         learnt = tokens if weights is None else tokens[weights > 0]
-        size = len(_loaded(how)[0].decode(learnt.tolist(), skip_special_tokens=True).encode())
+        size = len(tokenizers_of(how)[0].decode(learnt.tolist(), skip_special_tokens=True).encode())
     front = bool(tokens[0] == how.bos)
     back = bool(tokens[-1] == how.eos) and len(tokens) > front
     return Encoded(*_framed(how, tokens, weights, 1.0, front, back), size)
@@ -193,16 +193,15 @@ def encode_tokens(how: Tokenizing, tokens: np.ndarray, weights: np.ndarray | Non
 
 def encode_conversation(how: Tokenizing, messages: list[dict[str, str]], roles: Sequence[str]) -> Encoded:
     """A conversation of role and content; the loss is on the messages of some roles. Raises Unfit."""
-    plain, with_specials = _loaded(how)
+    plain, with_specials = tokenizers_of(how)
     learnt = [message["role"] in roles for message in messages]
     front = back = False
     if how.template is None:
-        text, spans = _plain(messages, learnt)
+        text, contents = plain_text(messages)
+        spans = [span for span, wanted in zip(contents, learnt, strict=True) if wanted]
         encoding = plain.encode(text, add_special_tokens=False)
     else:
-        for token in _special_texts(how):
-            if any(token in message["content"] for message in messages):
-                raise Unfit("special_in_content", f"a message holds {token!r}, which would be read as that token")
+        check_contents(how, messages)
         try:
             text, spans = compiled(how.template, how.specials).render(messages, learnt)
         except ValueError as error:
@@ -220,20 +219,27 @@ def encode_conversation(how: Tokenizing, messages: list[dict[str, str]], roles: 
     return Encoded(*_framed(how, np.array(encoding.ids, np.int64), weights, float(learnt[-1]), front, back), size)
 
 
+def check_contents(how: Tokenizing, messages: list[dict[str, str]]) -> None:
+    """Raises Unfit for words that would be read as a special token."""
+    for token in special_texts(how):
+        if any(token in message["content"] for message in messages):
+            raise Unfit("special_in_content", f"a message holds {token!r}, which would be read as that token")
+
+
 @functools.lru_cache(maxsize=4)
-def _special_texts(how: Tokenizing) -> tuple[str, ...]:
-    added = _loaded(how)[1].get_added_tokens_decoder().values()
+def special_texts(how: Tokenizing) -> tuple[str, ...]:
+    """The special tokens as they are written."""
+    added = tokenizers_of(how)[1].get_added_tokens_decoder().values()
     return tuple(token.content for token in added if token.special)
 
 
-def _plain(messages: list[dict[str, str]], learnt: list[bool]) -> tuple[str, list[tuple[int, int]]]:
-    """The text as ingest writes it, and the characters of the contents that are learnt."""
+def plain_text(messages: list[dict[str, str]]) -> tuple[str, list[tuple[int, int]]]:
+    """The text as ingest writes it, and the characters of each content."""
     spans, at = [], 0
-    for message, is_learnt in zip(messages, learnt, strict=True):
+    for message in messages:
         start = at + len(message["role"]) + len(": ")
         at = start + len(message["content"]) + len("\n\n")
-        if is_learnt:
-            spans.append((start, start + len(message["content"])))
+        spans.append((start, start + len(message["content"])))
     return render(messages), spans
 
 

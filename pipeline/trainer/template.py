@@ -4,8 +4,7 @@
 
 A template is a Jinja program that comes with a tokenizer. It runs in Jinja's sandbox with what transformers gives it
 (trim_blocks, lstrip_blocks, loop controls, tojson, raise_exception), except the date: the same input gives the same
-text. Where a message begins is found by rendering the messages before it, so these renderings must be beginnings of
-the whole.
+text. Where messages stand in the rendering: pipeline.trainer.parts.
 """
 
 from __future__ import annotations
@@ -20,13 +19,7 @@ from jinja2.ext import Extension
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from pipeline.errors import UserError
-
-Message = dict[str, str]
-Span = tuple[int, int]
-
-
-class NoBeginning(ValueError):
-    """The rendering of the first messages is not a beginning of the whole."""
+from pipeline.trainer.parts import Message, NoBeginning, Span, message_parts
 
 
 class _Generation(Extension):
@@ -53,31 +46,25 @@ class Template:
         except (TemplateError, TypeError, ValueError, LookupError) as error:
             raise ValueError(f"the chat template says: {' '.join(str(error).split())[:200]}") from None
 
+    def parts(self, messages: list[Message]) -> tuple[str, list[Span | None]]:
+        """(text, where each message stands in it, None where it was left out); see pipeline.trainer.parts."""
+        return message_parts(self.text, messages)
+
     def render(self, messages: list[Message], learnt: list[bool]) -> tuple[str, list[Span]]:
         """(text, characters to be learnt). Of a learnt message: its content and what ends its turn.
 
-        Raises ValueError if the template refuses the conversation or its renderings are not beginnings of each other.
+        Raises ValueError if the template refuses the conversation, or it cannot be told where a learnt message stands.
         """
-        whole = self.text(messages)
+        whole, parts = self.parts(messages)
         spans = []
-        for i, message in enumerate(messages):
+        for i, part in enumerate(parts):
             if learnt[i]:
-                until = self.text(messages[: i + 1])
-                _check_beginning(until, whole, i + 1)
-                spans.append((self._start(messages[:i], message, until), len(until.rstrip())))
-        return whole, spans
-
-    def _start(self, before: list[Message], message: Message, until: str) -> int:
-        """Where the content of the last message begins."""
-        asked = self.text(before, answer=True) if before else ""
-        if message["role"] == "assistant" and before and until.startswith(asked):
-            return len(asked)
-        earlier = self.text(before) if before else ""
-        _check_beginning(earlier, until, len(before))
-        at = until.find(message["content"].strip(), len(earlier))
-        if at < 0:
-            raise ValueError(f"the chat template changes the content of message {len(before) + 1}")
-        return at
+                if part is None:
+                    raise NoBeginning(
+                        f"the chat template renders the first {i + 1} messages otherwise than with those after them"
+                    )
+                spans.append(part)
+        return whole, sorted(spans)
 
     def check(self, name: str) -> None:
         """Raises UserError if the template can never tell where messages begin."""
@@ -89,11 +76,6 @@ class Template:
             raise UserError(f"tokenizer {name}: {error}; use another template, or export the tokens") from None
         except ValueError:
             return  # it wants other conversations than this one; each says so for itself
-
-
-def _check_beginning(first: str, whole: str, count: int) -> None:
-    if not whole.startswith(first):
-        raise NoBeginning(f"the chat template renders the first {count} messages otherwise than with those after them")
 
 
 @functools.lru_cache(maxsize=8)

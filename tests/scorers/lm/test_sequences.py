@@ -133,7 +133,8 @@ def expected(folder: Path, sequences: Sequences, layer: int) -> SequenceScores:
 
 def check(found: SequenceScores, wanted: SequenceScores) -> None:
     np.testing.assert_allclose(found.nll, wanted.nll, atol=1e-4, rtol=0)
-    assert found.masses is not None and wanted.masses is not None
+    assert found.masses is not None
+    assert wanted.masses is not None
     np.testing.assert_allclose(found.masses, wanted.masses, atol=1e-5, rtol=0)
     there = ~np.isnan(found.masses[:, 0])
     np.testing.assert_allclose(found.masses[there].sum(1), 1, atol=1e-5)
@@ -154,7 +155,8 @@ def test_scores_are_those_of_an_eager_pass(tmp_path: Path, name: str, layer: int
         check(found, wanted)
         assert found.entropy is not None
         np.testing.assert_allclose(found.entropy, wanted.entropy, atol=1e-4)
-        assert found.ranks is not None and wanted.ranks is not None
+        assert found.ranks is not None
+        assert wanted.ranks is not None
         np.testing.assert_array_equal(found.ranks, wanted.ranks)
         if name == LEAKS:
             with pytest.raises(ValueError, match="does not keep the sequences of a row apart"):
@@ -171,7 +173,7 @@ def test_without_attention_the_losses_are_the_same_bits(tmp_path: Path) -> None:
         sequences = conversations()
         with_it, without = (score_sequences(model, sequences, context=CONTEXT, layer=one) for one in (-1, None))
     np.testing.assert_array_equal(with_it.nll, without.nll)
-    assert without.masses is None and without.entropy is None and without.ranks is None
+    assert [without.masses, without.entropy, without.ranks] == [None] * 3
 
 
 def test_the_state_before_the_input_norm_would_give_another_mass(tmp_path: Path) -> None:
