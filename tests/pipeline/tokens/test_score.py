@@ -140,7 +140,7 @@ def test_losses_and_masses_are_those_of_an_eager_model_on_the_template(
             begins = np.flatnonzero(learns & (turns == turns[i]))[0]
             assert prompt[i] == pytest.approx(weights[i, :begins].sum(), abs=1e-5)
             seen += 1
-    assert seen > 100
+    assert seen > 80
 
 
 def test_what_is_done_is_not_done_again_and_a_rerun_gives_the_same_bytes(
@@ -198,7 +198,7 @@ def test_a_reader_with_another_tokenizer_template_or_model_is_refused(
         table.expect(how, {"later": (str(models["earlier"]), None)})
     with pytest.raises(UserError, match="has no losses of 'reference'"):
         table.expect(how, {"reference": (str(models["earlier"]), None)})
-    other = tokenizing_of(str(tokenizer_folder(tmp_path / "other", TEMPLATES["chatml"])), None)
+    other = tokenizing_of(str(tokenizer_folder(tmp_path / "other", TEMPLATES["zephyr"])), None)
     with pytest.raises(UserError, match="another tokenizer or chat template"):
         table.expect(other)
 
