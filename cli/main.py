@@ -24,6 +24,7 @@ from cli import (
     preselect,
     prune,
     repeats,
+    repeats_model,
     report,
     run,
     score,
@@ -57,6 +58,7 @@ app.command("import-scores", rich_help_panel=PARTS)(import_scores.import_scores)
 app.command("label", rich_help_panel=PARTS)(label.label)
 app.add_typer(preselect.app, name="preselect", rich_help_panel=PARTS)
 app.add_typer(ghosts.app, name="ghosts", rich_help_panel=PARTS)
+repeats.app.command("model")(repeats_model.model)
 app.add_typer(repeats.app, name="repeats", rich_help_panel=PARTS)
 app.command("select", rich_help_panel=PARTS)(select.select)
 app.command("export", rich_help_panel=PARTS)(export.export)

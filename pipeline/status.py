@@ -129,7 +129,7 @@ def _records(workspace: Workspace) -> dict[str, dict[str, Any]]:
     """{folder: stage.json} of all stages."""
     found: dict[str, dict[str, Any]] = {}
     plain = ("corpora", "samples", "signatures", "repeats", "models", "selections", "exports", "packs", "runs")
-    for parent in (*plain, "memberships"):
+    for parent in (*plain, "memberships", "model-repeats"):
         found |= workspace.stages(parent)
     for parent in PER_CORPUS:
         for corpus in workspace.store.folders(parent):
