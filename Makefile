@@ -9,7 +9,7 @@ VENV_VLLM := .venv-vllm
 STAMP_VLLM := $(VENV_VLLM)/.tamis-installed
 
 # Targets without files of their name.
-.PHONY: readme help demo test test-long test-lm test-vllm vllm test-browser screenshots lint bench bench-lm bench-vllm bench-data bench-model bench-peers experiments experiments-preselect experiments-selections experiments-repeated experiments-membership clean
+.PHONY: readme help demo test test-long test-lm test-vllm vllm test-browser docs screenshots lint bench bench-lm bench-vllm bench-data bench-model bench-peers experiments experiments-preselect experiments-selections experiments-repeated experiments-membership clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,7 +48,7 @@ demo: $(STAMP)  ## the main job on real text that ships with the repository
 
 test: $(STAMP)  ## the tests (under ten minutes on two cores)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
-	$(BIN)/python -m pytest -m "not slow and not browser" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow and not browser and not docs" -n 2 --dist loadfile
 
 test-long: $(STAMP)  ## the longer proofs too (kills, clusters, bigger corpora)
 	$(BIN)/python -m pytest -m "slow" --timeout 1800
@@ -70,6 +70,11 @@ test-browser: $(STAMP)  ## the report page in a real browser (headless Chromium)
 	  && apt-get install -y -q --no-install-recommends chromium fonts-dejavu-core >/dev/null; } \
 	  || { echo "make test-browser: no Chromium here; install it (apt install chromium) or name one: make test-browser CHROMIUM=/path"; exit 1; }
 	CHROMIUM=$${CHROMIUM:-$(CHROMIUM)} $(BIN)/python -m pytest -m browser tests/browser
+
+docs: $(STAMP)  ## the docs into site/, with their links and their commands checked
+	@$(BIN)/python -c 'import material' 2>/dev/null || $(BIN)/uv pip install -q --python $(BIN)/python "mkdocs>=1.6,<2" "mkdocs-material>=9.5"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	$(BIN)/python -m pytest tests/docs
 
 screenshots: $(STAMP)  ## the pictures of the docs, taken by the browser tests from the demo's workspace
 	TAMIS_SCREENSHOTS=$(CURDIR)/docs/images $(MAKE) test-browser

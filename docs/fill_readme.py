@@ -1,8 +1,8 @@
-"""Fill README.md with what the commands print: the demo, and the SQL cookbook over the demo's workspace.
+"""Fill README.md with what the demo prints, and docs/cookbook.md with answers over the demo's workspace.
 
     make readme
 
-What stands between the markers in README.md is replaced; nothing there is written by hand.
+What stands between the markers is replaced; nothing there is written by hand.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+README, COOKBOOK_PAGE = ROOT / "README.md", ROOT / "docs" / "cookbook.md"
 WORKSPACE = "demo-workspace"
 COOKBOOK = {
     "What is in the corpus, by source?": """
@@ -65,14 +65,17 @@ def cookbook() -> str:
 def main() -> None:
     """Run the demo from nothing and write what it printed."""
     printed("rm", "-rf", WORKSPACE)
-    sections = {"demo": f"```\n{printed('make', '--no-print-directory', 'demo')}\n```", "cookbook": cookbook()}
-    text = README.read_text()
-    for name, content in sections.items():
-        pattern = re.compile(rf"<!-- {name} -->.*?<!-- /{name} -->", re.DOTALL)
-        if not pattern.search(text):
-            sys.exit(f"README.md: no markers <!-- {name} --> and <!-- /{name} -->")
-        text = pattern.sub(lambda _, n=name, c=content: f"<!-- {n} -->\n{c}\n<!-- /{n} -->", text)
-    README.write_text(text)
+    filled(README, "demo", f"```\n{printed('make', '--no-print-directory', 'demo')}\n```")
+    filled(COOKBOOK_PAGE, "cookbook", cookbook())
+
+
+def filled(page: Path, name: str, content: str) -> None:
+    """Put content between a page's markers of a name."""
+    pattern = re.compile(rf"<!-- {name} -->.*?<!-- /{name} -->", re.DOTALL)
+    text = page.read_text()
+    if not pattern.search(text):
+        sys.exit(f"{page}: no markers <!-- {name} --> and <!-- /{name} -->")
+    page.write_text(pattern.sub(lambda _: f"<!-- {name} -->\n{content}\n<!-- /{name} -->", text))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the README shows, runs."""
+"""The Python of the README and the queries of the cookbook run; tests/docs has the commands."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pipeline.sql import query
 from tests.end_to_end.conftest import Tamis
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README, COOKBOOK = (ROOT / "README.md").read_text(), (ROOT / "docs" / "cookbook.md").read_text()
 
 
 def test_the_python_of_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
@@ -24,9 +26,9 @@ def test_the_python_of_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
 
 
 def test_the_cookbook_queries_answer_on_any_workspace_of_the_demos_kind(tamis: Tamis, undisturbed: Path) -> None:
-    queries = re.findall(r"```sql\n(.*?)```", README, re.DOTALL)
+    queries = re.findall(r"```sql\n(.*?)```", COOKBOOK, re.DOTALL)
     assert len(queries) >= 8
-    for query in queries:
-        answer = tamis("sql", query, "-w", undisturbed, "--format", "csv")
-        assert answer.returncode == 0, f"{query}\n{answer.stderr}"
-        assert len(answer.stdout.splitlines()) >= 2, query
+    for text in [*queries, *re.findall(r"```sql\n(.*?)```", README, re.DOTALL)]:
+        assert query(str(undisturbed), text).num_rows >= 1, text
+    answer = tamis("sql", queries[0], "-w", undisturbed, "--format", "csv")
+    assert (answer.returncode, len(answer.stdout.splitlines())) == (0, 2), answer.stderr
