@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.membership import results as membership
+from pipeline.membership import values
+from pipeline.repeats import report as repeats
+from pipeline.repeats.counts import REPORT, REPORT_SHARD
 from pipeline.report.parts.documents import CHARACTERS
 from pipeline.stage import Stage
 from pipeline.training_views import RESULTS, SETS, STEPS
@@ -71,6 +77,8 @@ def hostile(url: str) -> Workspace:
     ]
     add_selection(workspace, "best", {"web": kept})
     _training(workspace)
+    _membership(workspace)
+    _repeats(workspace)
     return workspace
 
 
@@ -86,9 +94,9 @@ def _training(workspace: Workspace) -> None:
         stage = Stage("run", name, "runs", {"name": name})
         stage.save(workspace.store)
         record(workspace, stage.folder, "run", rows_in=1, rows_out=1)
-        for folder, schema, values in (("metrics", STEPS, rows), ("evaluations", SETS, sets)):
+        for folder, schema, found_rows in (("metrics", STEPS, rows), ("evaluations", SETS, sets)):
             with workspace.store.writing(f"{stage.folder}/{folder}/part-0.parquet") as path:
-                pq.write_table(pa.Table.from_pylist(values, schema), path)
+                pq.write_table(pa.Table.from_pylist(found_rows, schema), path)
     stage = Stage("compare", "which", "comparisons", {"baseline": "random"})
     stage.save(workspace.store)
     found = [
@@ -100,6 +108,54 @@ def _training(workspace: Workspace) -> None:
     ]
     with workspace.store.writing(f"{stage.folder}/results.parquet") as path:
         pq.write_table(pa.Table.from_pylist(found, RESULTS), path)
+
+
+def _membership(workspace: Workspace) -> None:
+    fields = {"registry": "r", "model": "m"}
+    stage = Stage("membership", "seen", "memberships", fields, info=fields)
+    stage.save(workspace.store)
+    made = {"owner": "<i>o</i>", "test": "rank", "statistic": "mean_nll", "null": "generator", "primary": True}
+    rows = [
+        dict.fromkeys(membership.SCHEMA.names)
+        | made
+        | {"level": level, "id": id, "p": p, "p_adjusted": p, "found": p < 0.01, "draws": 999, "exceedances": 2}
+        | {"auc": 0.9, "auc_low": 0.8, "auc_high": 0.95, "identifiers": 1, "effect": 3.14159}
+        for level, id, p in (("identifier", "ghost-1", 0.003), ("identifier", SCRIPT, 0.4), ("registry", None, 0.01))
+    ]
+    _table(workspace, f"{stage.folder}/results.parquet", membership.SCHEMA, rows)
+    draws = [
+        dict.fromkeys(values.DRAWS.names)
+        | {"kind": kind, "draw": i, "mean_nll": 4 + (i % 7) / 3 - 2 * (kind == "target")}
+        for i, kind in enumerate(["target"] + ["null"] * 50)
+    ]
+    _table(workspace, f"{stage.folder}/ghost-1.parquet", values.DRAWS, draws)
+    record(workspace, stage.folder, "ghost-1", rows_in=51, rows_out=51)
+
+
+def _repeats(workspace: Workspace) -> None:
+    stage = Stage("repeats", "spans", "repeats", {"length": 13})
+    stage.save(workspace.store)
+    spectrum = [
+        {"measure": "occurrences", "multiplicity": m, "distinct": 1000 // m**2, "spans": 1} for m in (1, 2, 5, 20)
+    ]
+    classes = [{"corpus": "web", "source": SOURCES[0], "multiplicity": m, "words": 9, "chars": 40} for m in (1, 2, 200)]
+    place = {"corpus": "web", "id": "script", "source": SOURCES[0], "begin": 0, "end": 9}
+    span = {"ranking": "longest", "rank": 1, "words": 13, "occurrences": 2, "documents": 2, "text": SCRIPT}
+    spans = [dict.fromkeys(repeats.SPANS.names) | span | {"places": [place]}]
+    tables = (
+        ("spectrum", repeats.SPECTRUM, spectrum),
+        ("classes", repeats.CLASSES, classes),
+        ("shared", repeats.SHARED, []),
+    )
+    for name, schema, rows in (*tables, ("spans", repeats.SPANS, spans)):
+        _table(workspace, f"{stage.folder}/{name}.parquet", schema, rows)
+    workspace.store.write_bytes(f"{stage.folder}/{REPORT}", b"{}")
+    record(workspace, stage.folder, REPORT_SHARD)
+
+
+def _table(workspace: Workspace, name: str, schema: pa.Schema, rows: list[dict[str, Any]]) -> None:
+    with workspace.store.writing(name) as path:
+        pq.write_table(pa.Table.from_pylist(rows, schema), path)
 
 
 def shortened(text: str) -> str:
