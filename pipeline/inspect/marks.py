@@ -51,13 +51,13 @@ def repeats(text: str, length: int) -> list[Mark]:
 
 
 def listed(value: Any, kind: str) -> list[Mark]:
-    """The spans of a score column that is a list of structs with begin and end, in characters."""
+    """The spans of a score column that is a list of structs with start and stop, in characters."""
     if not isinstance(value, list):
         return []
     return [
-        Mark(one["begin"], one["end"], kind)
+        Mark(one["start"], one["stop"], kind)
         for one in value
-        if isinstance(one, dict) and isinstance(one.get("begin"), int) and isinstance(one.get("end"), int)
+        if isinstance(one, dict) and isinstance(one.get("start"), int) and isinstance(one.get("stop"), int)
     ]
 
 

@@ -73,7 +73,7 @@ def _marks(connection: duckdb.DuckDBPyConnection, one: Document) -> list[Mark]:
         )
         found = [Mark(row["b"], row["e"], marks.SHARED) for row in find.counts(connection, query)] + found
     if _has(connection, "insertions"):
-        query = f"SELECT phrase_begin AS b, phrase_end AS e FROM insertions WHERE {here} AND phrase_begin IS NOT NULL"
+        query = f"SELECT phrase_start AS b, phrase_stop AS e FROM insertions WHERE {here} AND phrase_start IS NOT NULL"
         found += [Mark(row["b"], row["e"], marks.GHOST) for row in find.counts(connection, query)]
     return found
 
