@@ -147,12 +147,13 @@ def test_log_probabilities_of_a_trained_model_agree_per_token(model: Path, place
 
 
 def test_what_is_done_is_not_done_again(place: Path, model: Path, vllm_python: str) -> None:
-    first = rows(place, vllm_python, "-m", model, "--name", "again", "--limit", 3)
+    words = ("-m", model, "--engine", "transformers", "--name", "again", "--limit", 3)
+    first = rows(place, vllm_python, *words)
     [folder] = (place / "workspace" / "memberships").glob("again-*")
     [victim] = folder.glob("*-000001.parquet")
     before = {path.name: path.stat().st_mtime_ns for path in folder.glob("*-0*.parquet") if path != victim}
     victim.unlink()
-    assert rows(place, vllm_python, "-m", model, "--name", "again", "--limit", 3) == first
+    assert rows(place, vllm_python, *words) == first
     assert {path.name: path.stat().st_mtime_ns for path in folder.glob("*-0*.parquet") if path != victim} == before
 
 
