@@ -40,8 +40,8 @@ def membership_selects(
     workspace: Workspace, view: str, listed: Callable[[list[str]], str], text: Callable[[str], str]
 ) -> list[str]:
     """SELECTs of a view, one per test. listed: makes files known to the connection, and gives the list's variable."""
-    newest = {record["name"]: folder for folder, record in workspace.stages(PARENT).items()}  # oldest first
     stages = workspace.stages(PARENT)
+    newest = {record["name"]: folder for folder, record in stages.items()}  # oldest first
     selects = []
     for name, folder in newest.items():
         files = sorted(file for file in workspace.store.sizes(folder) if file.endswith(".parquet"))

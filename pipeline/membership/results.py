@@ -18,6 +18,7 @@ import pyarrow as pa
 from pipeline.errors import UserError
 from pipeline.membership.run import Subject
 from pipeline.membership.values import LAST_K, NULL, ORDER, POSITION, TARGET
+from pipeline.membership_views import RESULTS
 from pipeline.shards import read_narrow, write_narrow
 from pipeline.workspace import Workspace
 from scorers.membership.effect import auc_interval
@@ -26,7 +27,6 @@ from scorers.membership.owners import owner_p, standardised
 from scorers.membership.pvalues import adjusted, exceedances, last_k_bound, positions_p, rank_p, sequential_p
 from scorers.membership.values import PLAIN, tie_band
 
-RESULTS = "results.parquet"
 GENERATOR, PERMUTATION = "generator", "permutation"
 SCHEMA = pa.schema(
     [

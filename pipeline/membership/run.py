@@ -24,6 +24,7 @@ from pipeline.execute import Counts, pending, write_row
 from pipeline.ghosts.registry import Identifier, Registry
 from pipeline.membership.settings import TestSettings
 from pipeline.membership.values import Plan, identifier_values, last_words, plan_of
+from pipeline.membership_views import PARENT
 from pipeline.progress import Progress
 from pipeline.shards import file_facts, write_narrow
 from pipeline.stage import Stage
@@ -32,7 +33,6 @@ from scorers.lm.engines import Engine, EngineError, EngineSettings, PromptError,
 from scorers.lm.files import identity, model_folder
 from scorers.membership import VERSION
 
-PARENT = "memberships"
 KIND = "membership"
 
 
