@@ -16,7 +16,6 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
@@ -26,9 +25,9 @@ from experiments.trainings import ONE, ROOT, RUNS, Size, fill, head, manuals, re
 from pipeline.ghosts.draw import DrawSettings, commit, draw
 from pipeline.ghosts.registry import Registry, note_insertions, read
 from pipeline.lock import held
-from pipeline.membership.calibrate import calibrate
+from pipeline.membership.calibrate import calibrate, calibration_of, counted
 from pipeline.membership.results import read_draws
-from pipeline.membership.run import subject
+from pipeline.membership.run import Subject, subject
 from pipeline.membership.settings import TestSettings
 from pipeline.membership.steps import run_test
 from pipeline.trainer.checkpoint import checkpoints
@@ -158,48 +157,39 @@ def make_tests(place: Place) -> None:
         run_test(place.workspace, settings_of(place, checkpoint(place)), "trained")
 
 
-def calibrations(place: Place, count: int) -> list[tuple[str, str, int, Path]]:
-    """(model, engine, identifiers, folder): the reserves on both models and both engines."""
-    trained, untouched = checkpoint(place), make_untouched(place)
-    return [
-        ("trained", "vllm", count, trained),
-        ("trained", "transformers", count, trained),
-        ("untouched", "vllm", count, untouched),
-        ("untouched", "transformers", count, untouched),
-    ]
+MODELS, ENGINES = ("trained", "untouched"), ("vllm", "transformers")
 
 
-def make_calibrations(place: Place, count: int, only: str | None = None) -> dict[str, Any]:
-    """{<model>-<engine>: (subject, table)}; what is done is read."""
+def make_calibrations(place: Place, count: int, only: str | None = None) -> dict[tuple[str, str], Subject]:
+    """{(model, engine): what was scored}: the reserves on both models and engines. only: a name, or "" for none."""
     registry, found = read(str(place.registry)), {}
-    for model, engine, number, folder in calibrations(place, count):
-        key = f"{model}-{engine}"
-        if only in (None, key):  # without the lock: each has a folder of its own, and two may run side by side
-            chosen = settings_of(place, folder, engine).model_copy(update={"orders": 0})
-            name = f"calibration-{key}"
-            found[key] = calibrate(place.workspace, registry, chosen, number, DRAWS, name=name)
+    folders = {"trained": checkpoint(place), "untouched": make_untouched(place)}
+    for model, engine in [(model, engine) for model in MODELS for engine in ENGINES]:
+        settings = settings_of(place, folders[model], engine).model_copy(update={"orders": 0})
+        name = f"calibration-{model}-{engine}"
+        if only in (None, f"{model}-{engine}"):  # without the lock: two folders of their own may fill side by side
+            calibrate(place.workspace, registry, settings, count, DRAWS, name=name)
+        found[model, engine] = calibration_of(registry, settings, count, DRAWS, name=name)
     return found
 
 
 def report(place: Place, size: Size, count: int) -> str:
-    """All of it as Markdown; the plot goes beside it."""
+    """All that is there as Markdown; the plot goes beside it."""
     registry = read(str(place.registry))
     settings = settings_of(place, checkpoint(place))
     tested = subject(registry, settings, settings.engine, "trained")
     draws = read_draws(place.workspace, tested, None)
-    calibrated = make_calibrations(place, count)
-    others = read_draws(place.workspace, calibrated["trained-vllm"][0], None)
+    never = {key: read_draws(place.workspace, one, None) for key, one in make_calibrations(place, count, "").items()}
+    others = never["trained", "vllm"]
     rows = power(draws, others, COPIES)
     draw_power(rows, PLOT)
-    keys = [(model, engine) for model, engine, _, _ in calibrations(place, count)]
-    tables = [(model, engine, calibrated[f"{model}-{engine}"][1].to_pylist()) for model, engine in keys]
-    steps = checkpoint(place).name
+    tables = [(*key, counted(some, DRAWS, "float32").to_pylist()) for key, some in never.items() if some]
     return "\n".join(
         [
             head(size),
             "",
-            f"Trained to {steps}; {len(draws)} identifiers tested and {len(others)} that stand nowhere, {DRAWS} null "
-            "draws each, through vLLM in float32.",
+            f"Trained to {checkpoint(place).name}; {len(draws)} identifiers tested and {len(others)} that stand "
+            f"nowhere, {DRAWS} null draws each, through vLLM in float32.",
             "",
             power_table(rows),
             "Never inserted (the registry's reserves):",

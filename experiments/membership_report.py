@@ -30,14 +30,16 @@ def power(draws: list[Draws], others: list[Draws], copies: tuple[int, ...]) -> l
         p = np.array([_p(one) for one in mine])
         area = auc([_effect(one) for one in mine], never)
         own = float(np.mean([(one.draws(STATISTIC) > one.target(STATISTIC)).mean() for one in mine]))
+        drawn = sum(len(one.draws(STATISTIC)) for one in mine)
         together, _ = owner_p([one.target(STATISTIC) for one in mine], [one.draws(STATISTIC) for one in mine])
         rows.append(
             {
                 "copies": count,
                 "identifiers": len(mine),
                 "auc": area,
-                "interval": auc_interval(area, len(mine), len(never)),
+                "interval": auc_interval(area, len(mine), len(never)) if never else None,
                 "own": own,
+                "own_interval": auc_interval(own, len(mine), drawn),
                 "found": {alpha: int((p <= alpha).sum()) for alpha in LEVELS},
                 "together": together,
                 "last_k": sum(one.guesses(LAST_K)[0].hit for one in mine),
@@ -56,11 +58,21 @@ def _p(one: Draws) -> float:
 
 def power_table(rows: list[dict[str, Any]]) -> str:
     """The numbers as Markdown."""
-    head = ["copies", "identifiers", "AUC (95 %)", "found at .05 (95 %)", "at .01", "at .001", "expected at .05"]
+    head = [
+        "copies",
+        "identifiers",
+        "AUC (95 %)",
+        "AUC in own draws",
+        "found at .05 (95 %)",
+        "at .01",
+        "at .001",
+        "expected at .05",
+    ]
     head += ["all together, p", "last 2 words said"]
     lines = []
     for row in rows:
-        n, low, high = row["identifiers"], *row["interval"]
+        n = row["identifiers"]
+        areas = [_interval(row["auc"], row["interval"]), _interval(row["own"], row["own_interval"])]
         shares = []
         for alpha in LEVELS:
             a, b = share_interval(row["found"][alpha], n)
@@ -69,11 +81,15 @@ def power_table(rows: list[dict[str, Any]]) -> str:
         expected = "" if published is None else f"{expected_power(published, 0.05):.2f}"
         lines.append(
             [
-                *(row["copies"], n, f"{row['auc']:.3f} ({low:.3f} to {high:.3f})", *shares, expected),
+                *(row["copies"], n, *areas, *shares, expected),
                 *(f"{row['together']:.4f}", f"{row['last_k']} of {n}"),
             ]
         )
     return table(head, lines)
+
+
+def _interval(value: float, sides: tuple[float, float] | None) -> str:
+    return "not run" if sides is None else f"{value:.3f} ({sides[0]:.3f} to {sides[1]:.3f})"
 
 
 def draw_power(rows: list[dict[str, Any]], path: Path) -> None:

@@ -77,6 +77,16 @@ def fresh(registry: Registry, count: int, seed: int) -> tuple[Identifier, ...]:
     return tuple(found)
 
 
+def calibration_of(
+    registry: Registry, settings: TestSettings, count: int, m: int, seed: int = 0, name: str | None = None
+) -> Subject:
+    """Fresh identifiers against a model: what is to be scored."""
+    alone = settings.model_copy(update={"last_k": None, "first": m, "limit": None})
+    plan = replace(registry, plan=replace(registry.plan, m=m, unit="identifier"))
+    chosen = name or f"calibration-{default_name(registry, settings.engine)}"[:100]
+    return subject(plan, alone, settings.engine, chosen, fresh(registry, count, seed), {"calibration": True})
+
+
 def calibrate(
     workspace: Workspace,
     registry: Registry,
@@ -87,11 +97,8 @@ def calibrate(
     name: str | None = None,
 ) -> tuple[Subject, pa.Table]:
     """Score fresh identifiers and count small p-values (SCHEMA). The caller holds the lock; resumes per identifier."""
-    alone = settings.model_copy(update={"last_k": None, "first": m, "limit": None})
-    plan = replace(registry, plan=replace(registry.plan, m=m, unit="identifier"))
-    chosen = name or f"calibration-{default_name(registry, settings.engine)}"[:100]
-    tested = subject(plan, alone, settings.engine, chosen, fresh(registry, count, seed), {"calibration": True})
-    score(workspace, tested, settings.engine, alone)
+    tested = calibration_of(registry, settings, count, m, seed, name)
+    score(workspace, tested, settings.engine, settings.model_copy(update={"last_k": None}))
     table = counted(read_draws(workspace, tested, None), m, settings.engine.dtype, seed)
     with workspace.store.writing(f"{tested.stage.folder}/{CALIBRATION}") as path:
         write_narrow(path, table)
