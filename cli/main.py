@@ -22,6 +22,7 @@ from cli import (
     membership,
     plan,
     preselect,
+    price,
     prune,
     repeats,
     repeats_model,
@@ -68,6 +69,7 @@ app.add_typer(membership.app, name="membership", rich_help_panel=PARTS)
 app.command("compare", rich_help_panel=PARTS)(compare.compare)
 app.command("report", rich_help_panel=LOOKS)(report.report)
 app.command("inspect", rich_help_panel=LOOKS)(inspect.inspect)
+app.command("price", rich_help_panel=LOOKS)(price.price)
 app.command("sql", rich_help_panel=LOOKS)(sql.sql)
 app.command("stats", rich_help_panel=LOOKS)(stats.stats)
 app.command("status", rich_help_panel=LOOKS)(status.status)
