@@ -9,7 +9,7 @@ VENV_VLLM := .venv-vllm
 STAMP_VLLM := $(VENV_VLLM)/.tamis-installed
 
 # Targets without files of their name.
-.PHONY: readme help demo test test-long test-lm test-vllm vllm test-browser docs screenshots lint bench bench-lm bench-vllm bench-data bench-model bench-peers experiments experiments-preselect experiments-selections experiments-repeated experiments-membership clean
+.PHONY: readme peers help demo test test-long test-lm test-vllm vllm test-browser docs screenshots lint bench bench-lm bench-vllm bench-data bench-model bench-peers experiments experiments-preselect experiments-selections experiments-repeated experiments-membership clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -102,6 +102,9 @@ bench-model: bench-data  ## the classifier of the benchmark, trained on them (a 
 
 bench-peers: $(STAMP)  ## environments of the systems that Tamis is compared with
 	$(BIN)/python -m benchmarks.peers
+
+peers: bench-peers  ## what datatrove, dolma and NeMo Curator say of some documents: the goldens of the tests
+	$(BIN)/python -m benchmarks.goldens
 
 readme: $(STAMP)  ## fill README.md with what the demo and the SQL cookbook print
 	$(BIN)/python docs/fill_readme.py

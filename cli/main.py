@@ -27,6 +27,7 @@ from cli import (
     repeats,
     repeats_model,
     report,
+    repeats_near,
     run,
     score,
     select,
@@ -60,6 +61,7 @@ app.command("label", rich_help_panel=PARTS)(label.label)
 app.add_typer(preselect.app, name="preselect", rich_help_panel=PARTS)
 app.add_typer(ghosts.app, name="ghosts", rich_help_panel=PARTS)
 repeats.app.command("model")(repeats_model.model)
+repeats.app.command("near")(repeats_near.near)
 app.add_typer(repeats.app, name="repeats", rich_help_panel=PARTS)
 app.command("select", rich_help_panel=PARTS)(select.select)
 app.command("export", rich_help_panel=PARTS)(export.export)

@@ -29,6 +29,7 @@ SCORERS: dict[str, str] = {
     "lengths": "scorers.lengths",
     "repetition": "scorers.repetition",
     "ghosts": "scorers.ghosts.find",
+    "profile": "scorers.profiles",
 }
 
 
