@@ -83,6 +83,7 @@ BODIES = {
     "pass": _rates,
     "plan": _rates,
     "linear": _rates,
+    "repeats": _rates,
     "strength": _rates,
     "demo": _rates,
     "losses": _rates,

@@ -49,6 +49,13 @@ def _plan(options: argparse.Namespace) -> dict[str, Any]:
     return planning.measure(10_000 if options.mb >= FULL_MB else 500, options.repeats)
 
 
+def _repeats(options: argparse.Namespace) -> dict[str, Any]:
+    from benchmarks import repeats
+
+    # Up to 2 GB where the others take 100 MB.
+    return repeats.measure(options.mb * 20, options.repeats)
+
+
 def _linear(options: argparse.Namespace) -> dict[str, Any]:
     from benchmarks import linear
 
@@ -98,6 +105,7 @@ COMPARISONS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "pass": _pass,
     "plan": _plan,
     "linear": _linear,
+    "repeats": _repeats,
     "strength": _strength,
     "demo": _demo,
     "loader": _loader,

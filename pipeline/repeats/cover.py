@@ -27,6 +27,7 @@ from pipeline.repeats import examples
 from pipeline.repeats.emit import Batch, SpanBatch, check_unchanged
 from pipeline.repeats.records import AnswersFile, RecordsFile
 from pipeline.repeats.settings import Layout, SpanSettings
+from pipeline.repeats.steps import give_back
 from pipeline.shards import file_facts, write_narrow
 from pipeline.storage import Store
 from scorers.repetition.counting import LATER
@@ -65,6 +66,7 @@ def schema_of(alias: str, settings: SpanSettings) -> pa.Schema:
 
 def cover_shard(job: Job) -> dict[str, Counts | Exception]:
     """Write the coverage of a shard's documents."""
+    give_back()
     store, task = job.workspace.store, job.task
     check_unchanged(store, task.documents, task.size)
     reader = Answers(store, task)

@@ -191,4 +191,4 @@ def _ranges(store: Store, name: str) -> Iterator[Any]:
 
 
 def _bytes(data: bytes) -> np.ndarray:
-    return np.frombuffer(data, np.uint8)
+    return np.frombuffer(bytearray(data), np.uint8)  # to be written to, as what comes from a local file is

@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from scorers.abbreviations import Language
 
-BASE_BYTES = 256 << 20
-"""What a worker takes before it holds any record: Python, Arrow, Dask and the kernels, and a batch of text."""
+BASE_BYTES = 360 << 20
+"""What a worker takes before it holds any record: 260 MB for Python, Arrow, Dask and the kernels, a batch of text and
+its words the rest."""
 LEAST_BUFFER = 48 << 20
 MOST_BITS = 16
 Kind = Literal["document", "paragraph", "line", "sentence"]
@@ -183,8 +184,8 @@ def memory_bytes(text: str) -> int:
         value = parse_bytes(text)
     except ValueError:
         raise ValueError(f"{text!r} is no size; expected one such as 512MB or 4GB") from None
-    if value < 300e6:
+    if value < 450e6:
         raise ValueError(
-            f"{text!r} is too little: a worker takes some 250 MB before it holds any text; give 300MB or more"
+            f"{text!r} is too little: a worker takes some 360 MB before it holds any record; give 450MB or more"
         )
     return value

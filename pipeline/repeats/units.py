@@ -27,6 +27,7 @@ from pipeline.repeats.cover import Answers, ledgered, place_of, publish
 from pipeline.repeats.emit import Sources, UnitBatch, check_unchanged
 from pipeline.repeats.report import Spectrum, table_of, write, write_examples
 from pipeline.repeats.settings import UnitSettings
+from pipeline.repeats.steps import give_back
 from pipeline.storage import Store
 from scorers.repetition.counting import LATER
 from scorers.repetition.coverage import Stretches, summed
@@ -64,6 +65,7 @@ def schema_of(alias: str, settings: UnitSettings) -> pa.Schema:
 
 def cover_units(job: Job) -> dict[str, Counts | Exception]:
     """Write the duplicates of a shard's documents."""
+    give_back()
     store, task = job.workspace.store, job.task
     settings: UnitSettings = task.reader.settings
     check_unchanged(store, task.documents, task.size)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import ShardsFailed, UserError
-from pipeline.execute import Job, Pool, Work
+from pipeline.execute import Compute, Job, Pool, Work
 from pipeline.ingest import IngestSettings, ingest
 from pipeline.ledger import Row
 from pipeline.repeats import SpanSettings, count_repeats, plan_repeats, settings
@@ -259,3 +259,13 @@ def test_tokens_can_be_counted_instead_of_words(manuals: Workspace, pool: Pool) 
         for place in span["places"]:
             text = texts[place["id"]][place["begin"] : place["end"]]
             assert text == span["text"] or len(text) > 2000
+
+
+def test_a_workspace_need_not_be_a_folder(tmp_path: Path) -> None:
+    far = Workspace("memory://repeats-far")
+    shared = " ".join(f"w{i}" for i in range(12))
+    small(far, {"a": [f"x {shared}", shared], "b": [f"{shared} y", "other words stand here and nowhere else at all"]})
+    with Pool(Compute(workers=1), far) as pool:
+        result = count_repeats(far, "repeats", SpanSettings(window=6), pool)
+    assert result["totals"]["words_2"] == 36
+    assert not [name for name in far.store.folders(result["folder"]) if name.startswith("work")]
