@@ -9,7 +9,7 @@ VENV_VLLM := .venv-vllm
 STAMP_VLLM := $(VENV_VLLM)/.tamis-installed
 
 # Targets without files of their name.
-.PHONY: readme peers help demo test test-long test-lm test-vllm vllm test-browser docs screenshots lint bench bench-lm bench-vllm bench-data bench-model bench-peers experiments experiments-preselect experiments-selections experiments-repeated experiments-membership clean
+.PHONY: readme peers help demo test test-long test-lm test-vllm vllm test-browser docs screenshots lint bench bench-lm bench-vllm bench-data bench-model bench-peers experiments experiments-preselect experiments-selections experiments-repeated experiments-membership experiments-methods clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -87,7 +87,7 @@ bench: $(STAMP)  ## Tamis beside its peers on the same documents; see benchmarks
 	$(BIN)/python -m benchmarks.report
 
 bench-lm: $(STAMP_LM)  ## losses and training beside bare loops, in .venv-lm; needs bench-data
-	$(VENV_LM)/bin/python -m benchmarks.run losses training
+	$(VENV_LM)/bin/python -m benchmarks.run losses training methods
 	$(VENV_LM)/bin/python -m benchmarks.report
 
 bench-vllm: $(STAMP_LM) $(STAMP_VLLM)  ## a membership test through vLLM beside bare vLLM; needs bench-data
@@ -117,6 +117,9 @@ experiments-selections: $(STAMP_LM)
 
 experiments-repeated: $(STAMP_LM)
 	OMP_NUM_THREADS=1 $(VENV_LM)/bin/python -m experiments.repeated_data
+
+experiments-methods: $(STAMP_LM)  ## the table of docs/methods.md (trains 39 tiny models, a quarter of an hour)
+	OMP_NUM_THREADS=1 $(VENV_LM)/bin/python -m experiments.methods --width 96 --layers 2
 
 experiments-preselect: $(STAMP_LM)  ## the tables of docs/experiments/preselect-recovery.md (trains 30 tiny models, 20 minutes)
 	$(VENV_LM)/bin/python -m experiments.preselect_recovery

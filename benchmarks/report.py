@@ -89,6 +89,7 @@ BODIES = {
     "losses": _rates,
     "loader": _rates,
     "training": _rates,
+    "methods": _rates,
     "membership": _rates,
 }
 

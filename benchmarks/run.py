@@ -80,6 +80,12 @@ def _training(options: argparse.Namespace) -> dict[str, Any]:
     return training.measure(options.mb, options.repeats)
 
 
+def _methods(options: argparse.Namespace) -> dict[str, Any]:
+    from benchmarks import methods
+
+    return methods.measure(options.repeats)
+
+
 def _membership(options: argparse.Namespace) -> dict[str, Any]:
     from benchmarks import membership
 
@@ -111,9 +117,10 @@ COMPARISONS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "loader": _loader,
     "losses": _losses,
     "training": _training,
+    "methods": _methods,
     "membership": _membership,
 }
-NEEDS_TORCH = ("losses", "training", "membership")
+NEEDS_TORCH = ("losses", "training", "methods", "membership")
 """What runs in the environment with torch alone, when it is named: `make bench-lm`, and with
 vLLM beside it `make bench-vllm`."""
 

@@ -13,6 +13,8 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+from cli.main import main  # noqa: E402
+
 DATA = Path(__file__).parents[2] / "configs" / "demo" / "data"
 
 
@@ -44,10 +46,21 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+def here(place: Path, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """Exit code of a command that runs in this process, where torch is loaded already."""
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("TAMIS_WORKSPACE", str(place / "workspace"))
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in arguments])
+    return int(ended.value.code or 0)
+
+
 OPTIONS = ("--documents", 24, "--copies", 6, "--prefix", 20, "--continuation", 12)
 
 
-def test_tables_are_printed_kept_and_not_made_twice(place: Path) -> None:
+def test_tables_are_printed_kept_and_not_made_twice(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     first = tamis("repeats", "model", "model", *OPTIONS, cwd=place)
     assert first.returncode == 0, first.stderr
     lines = first.stdout.splitlines()
@@ -71,17 +84,19 @@ def test_tables_are_printed_kept_and_not_made_twice(place: Path) -> None:
     assert [row["copy"] for row in curves] == list(range(7))
     assert all(0 <= row["tp"] < 0.01 for row in curves)
     before = (folder / "texts.parquet").stat().st_mtime_ns
-    again = tamis("repeats", "model", "model", *OPTIONS, cwd=place)
-    assert again.stdout == first.stdout
+    assert here(place, monkeypatch, "repeats", "model", "model", *OPTIONS) == 0
+    assert capsys.readouterr().out == first.stdout
     assert (folder / "texts.parquet").stat().st_mtime_ns == before
-    assert "model-repeats" in tamis("status", cwd=place).stdout
+    assert here(place, monkeypatch, "status") == 0
+    assert "model-repeats" in capsys.readouterr().out
 
 
-def test_what_a_user_gets_wrong_is_one_clear_line(place: Path) -> None:
+def test_what_a_user_gets_wrong_is_one_clear_line(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def said(*words: object) -> str:
-        done = tamis("repeats", "model", *words, cwd=place)
-        assert done.returncode == 2, done.stdout + done.stderr
-        return done.stderr.strip().splitlines()[-1]
+        assert here(place, monkeypatch, "repeats", "model", *words) == 2
+        return capsys.readouterr().err.strip().splitlines()[-1]
 
     assert "neither a local folder nor on the hub" in said("modell", *OPTIONS)
     assert "no corpus 'manual' in" in said("model", "--corpus", "manual")

