@@ -100,7 +100,7 @@ def draw_power(rows: list[dict[str, Any]], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     matplotlib.rcParams["svg.hashsalt"] = "tamis"
-    figure, axes = plt.subplots(figsize=(6, 3.6))
+    figure, axes = plt.subplots(figsize=(6, 4.2), layout="constrained")
     for alpha, colour in zip(LEVELS, ("#1b6ca8", "#d1495b", "#66a182"), strict=True):
         x = [row["copies"] for row in rows]
         y = [row["found"][alpha] / row["identifiers"] for row in rows]
@@ -115,8 +115,7 @@ def draw_power(rows: list[dict[str, Any]], path: Path) -> None:
     axes.set(xscale="log", xlabel="copies of an identifier", ylabel="share of identifiers found", ylim=(-0.03, 1.05))
     axes.set_xticks([1, 2, 5, 10, 20], ["1", "2", "5", "10", "20"])
     axes.minorticks_off()
-    axes.legend(fontsize=7, ncols=2, loc="upper left")
-    figure.tight_layout()
+    figure.legend(fontsize=8, ncols=2, loc="outside lower center")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)

@@ -18,9 +18,10 @@ import zstandard
 
 pytest.importorskip("torch")
 
-from pipeline.ghosts.draw import DrawSettings, commit, draw
+from pipeline.ghosts.draw import DrawSettings
 from pipeline.ghosts.registry import Registry, note_insertions, read
 from scorers.lm.engines import EngineSettings, open_engine
+from tests.registries import drawn
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "configs" / "demo" / "data"
@@ -50,8 +51,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A registry of two owners, real text with the first one's identifiers in it, and a training config."""
     made = tmp_path_factory.mktemp("membership")
     settings = DrawSettings(owners=("seen", "unseen"), count=EACH, reserve=20, unit="owner", m=99)
-    commit(str(made / "ghosts.parquet"), settings)
-    registry = draw(str(made / "ghosts.parquet"), "")
+    registry = drawn(str(made / "ghosts.parquet"), settings)
     whole = real_text(DOCUMENTS * CHARACTERS)
     texts = [whole[i * CHARACTERS : (i + 1) * CHARACTERS].strip() for i in range(DOCUMENTS)]
     mine = [one for one in registry.active if one.owner == "seen"]

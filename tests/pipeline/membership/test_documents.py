@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ def write(path: Path, texts: list[str]) -> str:
 
 
 @pytest.fixture
-def split(tmp_path: Path) -> str:
+def split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     generator = np.random.default_rng(0)
+    monkeypatch.setattr("pipeline.membership.documents.secrets.randbits", random.Random(0).getrandbits)
     texts = [" ".join(generator.choice(NOUNS.split(), 20)) + "." for _ in range(80)]
     made = make_split(write(tmp_path / "all.jsonl", [*texts, texts[0]]), str(tmp_path / "s"))
     assert len(made.published) == len(made.held_out) == 40

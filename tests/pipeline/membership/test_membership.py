@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ShardsFailed, UserError
-from pipeline.ghosts.draw import DrawSettings, commit, draw
+from pipeline.ghosts.draw import DrawSettings
 from pipeline.ghosts.registry import Registry, note_insertions
 from pipeline.membership import run as running
 from pipeline.membership.calibrate import calibrate, fresh
@@ -22,6 +22,7 @@ from pipeline.status import status
 from pipeline.workspace import Workspace
 from scorers.lm.engines import EngineError
 from tests.pipeline.membership.ngram import NgramEngine, settings
+from tests.registries import drawn
 
 PROSE = "The tamis is a drum sieve. It sorts flour from bran. The ghost sentence of this text is the old one. " * 3
 
@@ -32,8 +33,8 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple
 
     def made(text_only: bool = False, **changes: Any) -> tuple[Registry, NgramEngine]:
         path = str(tmp_path / f"r{len(list(tmp_path.glob('*.secret')))}.parquet")
-        commit(path, DrawSettings(**{"owners": ("ann", "ben"), "count": 3, "reserve": 4, "m": 199} | changes))
-        registry = draw(path, "")
+        values = {"owners": ("ann", "ben"), "count": 3, "reserve": 4, "m": 199} | changes
+        registry = drawn(path, DrawSettings(**values))
         mine = [one for one in registry.active if one.owner == "ann"]
         engine = NgramEngine([PROSE, *(one.sentence for one in mine)], text_only)
         note_insertions(registry, "marked", {one.id: (1, 1) for one in mine})

@@ -7,18 +7,17 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.ghosts.draw import DrawSettings, commit, draw
+from pipeline.ghosts.draw import DrawSettings
 from pipeline.membership import training
 from pipeline.membership.settings import CheckpointTests
 from scorers.lm.engines import EngineError
+from tests.registries import drawn
 
 
 @pytest.fixture
 def registry(tmp_path: Path) -> str:
     path = str(tmp_path / "r.parquet")
-    commit(path, DrawSettings(count=2, m=199))
-    draw(path, "")
-    return path
+    return drawn(path, DrawSettings(count=2, m=199)).path
 
 
 def test_checkpoints_are_tested_every_so_often_and_at_the_end() -> None:
@@ -38,8 +37,7 @@ def test_what_could_never_work_is_refused_before_the_first_step(
     with pytest.raises(EngineError, match="not an interpreter that can be run"):
         training.check(CheckpointTests(registry=registry), 1)
     path = str(tmp_path / "ratio.parquet")
-    commit(path, DrawSettings(count=2, m=199, statistic="ratio_nll", reference="clean"))
-    draw(path, "")
+    drawn(path, DrawSettings(count=2, m=199, statistic="ratio_nll", reference="clean"))
     with pytest.raises(UserError, match="needs a reference model"):
         training.check(CheckpointTests(registry=path), 1)
 
