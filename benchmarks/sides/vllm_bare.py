@@ -1,7 +1,7 @@
 """Bare vLLM: `LLM.generate` over token ids, log-probabilities of the prompts, nothing else. Run by vLLM's interpreter.
 
 The first line on stdin is {"model", "context", "batch_tokens"}, the answer {"versions"}; every further line is a list
-of prompts (token ids), the answer {"seconds", "sum"}: of the call alone, ids made beforehand; sum of log-probabilities.
+of prompts (token ids), the answer {"seconds", "cpu", "sum"}: of the call alone, ids made beforehand.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ def main() -> None:
     answer({"versions": {"vllm": vllm.__version__, "torch": torch.__version__}})
     for line in sys.stdin:
         prompts = [{"prompt_token_ids": ids} for ids in json.loads(line)]
-        begun = time.perf_counter()
+        begun, begun_cpu = time.perf_counter(), time.process_time()
         found = llm.generate(prompts, params, use_tqdm=False)
-        seconds = time.perf_counter() - begun
+        seconds, cpu = time.perf_counter() - begun, time.process_time() - begun_cpu
         total = sum(
             position[token].logprob
             for output in found
             for token, position in zip(output.prompt_token_ids[1:], output.prompt_logprobs[1:], strict=True)
         )
-        answer({"seconds": seconds, "sum": total})
+        answer({"seconds": seconds, "cpu": cpu, "sum": total})
     os._exit(0)
 
 
