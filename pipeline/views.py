@@ -13,6 +13,7 @@
     insertions, ghost_runs         identifiers put in, and what was found (pipeline.ghosts.views)
     repeat_spectrum, repeat_classes, repeat_sources, repeat_shared, repeat_spans, repeat_units,
     repeat_unit_counts   (pipeline.repeats_views)
+    token_selections               which tokens carry loss (pipeline.token_views)
     score_stats, score_histogram   distributions of every score (pipeline.distributions)
 
     with opened(Workspace("workspace")) as connection:
@@ -33,7 +34,7 @@ import duckdb
 import orjson
 import pyarrow as pa
 
-from pipeline import ledger, membership_views, preselect_views, repeats_views, sandbox, training_views
+from pipeline import ledger, membership_views, preselect_views, repeats_views, sandbox, token_views, training_views
 from pipeline.catalog import HIDDEN, document_schema, shown_stages
 from pipeline.distributions import TOKENS, distribution_views, quoted, text
 from pipeline.ghosts import views as ghost_views
@@ -48,6 +49,7 @@ FIXED = (
     *membership_views.VIEWS,
     *ghost_views.VIEWS,
     *repeats_views.VIEWS,
+    *token_views.VIEWS,
 )
 """Views of every workspace; an alias of such a name goes by `<alias>_1`, as a second column of one name does."""
 PLACE = ("id", "corpus", "shard")
@@ -203,6 +205,7 @@ def _build(workspace: Workspace, corpora: list[Corpus], named: Collection[str]) 
         build.view(name, membership_views.membership_selects(workspace, name, build.listed, text))
     for name in repeats_views.VIEWS:
         build.view(name, repeats_views.repeat_selects(workspace, name, build.listed, text))
+    build.view("token_selections", token_views.token_selects(corpora, build.listed, text))
     distributed = {}
     for alias, name in zip(stages, unique(stages, FIXED), strict=True):
         build.view(name, [table.select() for table in stages[alias]])

@@ -22,7 +22,7 @@ from pipeline.extras import needed
 from pipeline.output import written
 from pipeline.report import page
 from pipeline.report.part import Part
-from pipeline.report.parts import PARTS, documents
+from pipeline.report.parts import PARTS, documents, tokens
 from pipeline.stage import version
 from pipeline.views import opened
 from pipeline.workspace import Workspace
@@ -65,6 +65,9 @@ def report(
             part = function(connection)
             section = None if part is None else _section(connection, part)
             if section is not None:
+                for figure in section["figures"]:
+                    if figure["kind"] == "tokens":
+                        tokens.with_pieces(place, figure)
                 sections.append(section)
                 print(f"report: {section['title']}: {time.monotonic() - begun:.1f} s", file=sys.stderr)
         facts = {"version": version(), "workspace": _name(place), "corpora": list(corpora) or place.corpora()}

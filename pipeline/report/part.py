@@ -15,14 +15,15 @@ import duckdb
 
 from pipeline.distributions import text
 
-Kind = Literal["chart", "table", "tiles", "documents"]
+Kind = Literal["chart", "table", "tiles", "documents", "tokens"]
 
 
 @dataclass(frozen=True)
 class Figure:
     """One query.
 
-    kind: `tiles` shows the columns of a single row large; `documents` is the pool of documents that bars lead to.
+    kind: `tiles` shows the columns of a single row large; `documents` is the pool of documents that bars lead to;
+    `tokens` shows texts in the colours of their tokens.
     charts: Vega-Lite without data (pipeline.report.charts); columns of the query are its fields.
     choose: columns of which one value at a time is shown. axes: {field of the chart: column that it shows at first};
     the reader may choose another number. reads: a bar or a row leads to the documents behind it, by its columns

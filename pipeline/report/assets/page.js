@@ -177,6 +177,20 @@
     return place;
   }
 
+  // Texts in the colours of their tokens; a struck-through token is told from a kept one without its colour too.
+  function tokens(figure) {
+    const kinds = ["prompt", "kept", "dropped"];
+    const place = make("div");
+    place.append(make("p", { class: "legend tokens" }, ...kinds.map((kind) => make("span", { class: kind, text: kind }))));
+    figure.rows.forEach((row, i) => {
+      const text = make("div", { class: "text tokens", tabindex: "0", dir: "auto" });
+      for (const [piece, kind] of figure.pieces[i]) text.append(put(make("span", { class: kinds[kind] }), piece));
+      const head = make("div", {}, put(make("strong"), shown(row[2])), put(make("span", { class: "facts" }), `${row[0]}, ${row[1]}`));
+      place.append(make("article", { class: "card" }, head, text));
+    });
+    return place;
+  }
+
   function select(label, values, onchange) {
     const list = make("select", { onchange: () => onchange(list.value) }, ...values.map((value) => make("option", { value, text: String(value).slice(0, 80) })));
     return { node: make("label", {}, label, list), list };
@@ -384,6 +398,7 @@
       if (figure.note) box.append(make("p", { class: "note", text: figure.note }));
       if (figure.kind === "tiles") box.append(tiles(figure), behind(figure, () => figure.rows, false).node);
       else if (figure.kind === "documents") box.append(documentsOf(figure));
+      else if (figure.kind === "tokens") box.append(tokens(figure), behind(figure, () => figure.rows, true).node);
       else if (figure.charts.length) box.append(chart(figure, siblings));
       else box.append(table(figure, figure.rows, figure.reads), make("details", {}, make("summary", { text: "the query" }), query(figure.sql)));
       figures.append(box);

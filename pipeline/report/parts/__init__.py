@@ -14,6 +14,7 @@ from pipeline.report.parts import (
     repeats,
     scores,
     stages,
+    tokens,
     training,
 )
 
@@ -26,6 +27,7 @@ PARTS: tuple[PartFunction, ...] = (
     relations.part,
     repeats.part,
     membership.part,
+    tokens.part,
     training.part,
     comparisons.part,
     documents.part,

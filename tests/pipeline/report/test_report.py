@@ -72,10 +72,10 @@ def test_what_charts_draw_and_readers_choose_are_columns_of_the_query(html: str)
 
 def test_parts_without_data_do_not_appear(workspace: Workspace, html: str, tmp_path: Path) -> None:
     everything = {"run", "failures", "funnel", "scores", "budget", "relations", "training", "comparisons", "documents"}
-    everything |= {"repeats", "membership"}
+    everything |= {"repeats", "membership", "tokens"}
     assert everything <= {section["name"] for section in data_of(html)["sections"]}
     made = report(small(f"{tmp_path}/w"), f"{tmp_path}/r.html", ["news"])
-    assert {"training", "comparisons", "repeats", "membership"}.isdisjoint(made.sections)
+    assert {"training", "comparisons", "repeats", "membership", "tokens"}.isdisjoint(made.sections)
     assert {"run", "scores", "documents"} <= made.sections.keys()
 
 

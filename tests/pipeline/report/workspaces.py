@@ -79,6 +79,7 @@ def hostile(url: str) -> Workspace:
     _training(workspace)
     _membership(workspace)
     _repeats(workspace)
+    _tokens(workspace)
     return workspace
 
 
@@ -151,6 +152,28 @@ def _repeats(workspace: Workspace) -> None:
         _table(workspace, f"{stage.folder}/{name}.parquet", schema, rows)
     workspace.store.write_bytes(f"{stage.folder}/{REPORT}", b"{}")
     record(workspace, stage.folder, REPORT_SHARD)
+
+
+def _tokens(workspace: Workspace) -> None:
+    corpus = workspace.corpus("web")
+    stage = Stage(
+        "token-selection", "sstoken", "token-selections/web", {"corpus": corpus.hash}, {"table": "tokens/web/t-0"}
+    )
+    stage.save(workspace.store)
+    row = {
+        "id": "script",
+        "reason": None,
+        "selected": [0, 1, 0],
+        "control": [0, 0, 1],
+        "score": [float("nan"), 0.5, 0.1],
+    }
+    rows = [row | {"n_tokens": 2, "n_selected": 1}, dict.fromkeys(row) | {"id": "empty", "reason": "held_out"}]
+    kinds = {name: pa.list_(pa.int8()) for name in ("selected", "control")} | {"score": pa.list_(pa.float32())}
+    names = {"id": pa.string(), "reason": pa.string(), **kinds, "n_tokens": pa.int32(), "n_selected": pa.int32()}
+    schema = pa.schema(list(names.items()))
+    shard = corpus.shards[0]
+    _table(workspace, f"{stage.folder}/{shard}.parquet", schema, rows)
+    record(workspace, stage.folder, shard, rows_in=2, rows_out=2)
 
 
 def _table(workspace: Workspace, name: str, schema: pa.Schema, rows: list[dict[str, Any]]) -> None:
