@@ -1,4 +1,4 @@
-"""`tamis repeats spans / units / near / show`: what repeats over whole corpora, or against others."""
+"""`tamis repeats spans / units / show`: what repeats over whole corpora, or against others."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from cli import repeats_near
 from cli.options import CorporaOption, LimitOption, MemoryOption, SchedulerOption, WorkersOption, WorkspaceOption
 
 app = typer.Typer(help="What repeats over a whole corpus, or in another one.", no_args_is_help=True)
@@ -30,9 +29,6 @@ JsonOption = Annotated[bool, typer.Option("--json", help="The report as JSON on 
 @app.callback()
 def _group() -> None:
     pass
-
-
-app.command("near")(repeats_near.near)
 
 
 @app.command("spans")

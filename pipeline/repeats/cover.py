@@ -9,7 +9,8 @@ Two outputs per shard: the score table beside the documents, and a small JSON wi
     <alias>_cover_2, ...            float32, _words_2 / _words; NULL if the document is shorter than a span
     <alias>_later                   int64, words covered by second and later copies; not with `against`
     <alias>_elsewhere               int64, words covered by spans that another source has too
-    <alias>_most                    int64, occurrences of its most frequent span; NULL if it is shorter than a span
+    <alias>_most                    int64, occurrences of its most frequent span (against: 0 if none is there); NULL
+                                    if it is shorter than a span
 """
 
 from __future__ import annotations

@@ -39,7 +39,8 @@ class Coverage:
 
     words, chars: covered by windows that occur at least so often; documents: words covered by windows that are in at
     least so many documents; later: words covered by windows that occurred before; elsewhere: words covered by windows
-    that another source has too; most: int64, the most often that a window occurs (1: none repeats, 0: no window).
+    that another source has too; most: int64, the most often that a window occurs (1: none repeats, 0: no window;
+    counted in another corpus, 0: none is there).
     classes: (source, occurrences) per row, int64 of shape (m, 2); class_words, class_chars: int64 of shape (m,).
     shared: int64 of shape (SOURCES, SOURCES), words of source a that source b has too; on the diagonal, those that a
     itself has twice.
@@ -151,7 +152,7 @@ def _cover(
         until[:] = 0
         until_source[:] = 0
         until_later = until_elsewhere = np.int64(0)
-        most[doc] = np.int64(offsets[doc + 1] > offsets[doc])
+        most[doc] = np.int64(itself and offsets[doc + 1] > offsets[doc])
         # The queue holds (end, occurrences) of windows that fewer windows after them outdo: the first is the class.
         head = tail = 0
         at = np.int64(0)

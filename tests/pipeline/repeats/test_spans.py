@@ -134,6 +134,7 @@ def test_what_only_the_other_corpus_repeats_does_not_count_here(workspace: Works
     assert found["leak_words_2"] == [13, 0]
     assert found["leak_docs_2"] == [13, 0]
     assert found["leak_words_10"] == [0, 0]
+    assert found["leak_most"] == [2, 0]
     assert found["leak_cover_1"] == pytest.approx([13 / 19, 0])
 
 
@@ -248,14 +249,17 @@ def test_a_corpus_cannot_be_its_own_reference(workspace: Workspace) -> None:
         plan_repeats(workspace, "repeats", SpanSettings(corpora=["wiki"]))
 
 
-def test_tokens_can_be_counted_instead_of_words(manuals: Workspace, pool: Pool) -> None:
-    tokenizer = str(DATA / "tokenizer.json")
-    result = count_repeats(manuals, "tokens", SpanSettings(corpora=["postgres"], tokenizer=tokenizer), pool)
-    found = scores(manuals, "postgres", "tokens").to_pydict()
-    assert sum(found["tokens_tokens"]) == result["words"]
-    assert 0 < sum(found["tokens_tokens_2"]) < result["words"]
-    texts = dict(zip(*documents(manuals, "postgres").select(["id", "text"]).to_pydict().values(), strict=True))
-    for span in table(manuals, f"{result['folder']}/spans.parquet").to_pylist()[:20]:
+def test_tokens_can_be_counted_instead_of_words(manuals: Workspace, workspace: Workspace, pool: Pool) -> None:
+    small(workspace, {"pg": documents(manuals, "postgres").column("text").to_pylist()[:30]})
+    chosen = SpanSettings(window=20, tokenizer=str(DATA / "tokenizer.json"))
+    result = count_repeats(workspace, "repeats", chosen, pool)
+    found = scores(workspace, "web", "repeats").to_pydict()
+    assert sum(found["repeats_tokens"]) == result["words"]
+    assert 0 < sum(found["repeats_tokens_2"]) < result["words"]
+    texts = dict(zip(*documents(workspace, "web").select(["id", "text"]).to_pydict().values(), strict=True))
+    spans = table(workspace, f"{result['folder']}/spans.parquet").to_pylist()
+    assert spans
+    for span in spans:
         for place in span["places"]:
             text = texts[place["id"]][place["begin"] : place["end"]]
             assert text == span["text"] or len(text) > 2000
