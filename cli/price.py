@@ -68,11 +68,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
     lines += [f"  {note}" for note in report["newer"]]
     rows = [["seen in the corpus", "words", "share", "in the band", "worth of a word"]]
     for one in report["classes"]:
-        span = (
-            f"{one['from']:,}" if one["from"] == one["to"] else f"{one['from']:,} to {one['to']:,}" if one["to"] else ""
-        )
-        if one["to"] is None:
-            span = f"{one['from']:,}"
+        span = f"{one['from']:,}"
         if one["to"] is None:
             span += " and more"
         elif one["to"] > one["from"]:

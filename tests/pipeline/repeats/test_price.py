@@ -76,7 +76,9 @@ def test_the_command_marks_what_is_extrapolated_and_that_newer_work_disagrees(co
     assert run.exit_code == 0, run.output
     assert "EXTRAPOLATED: 7e+09 parameters lie outside" in run.stdout
     assert "arXiv 2606.24998 (2026) disagrees" in run.stdout
-    assert "3 to 4" in run.stdout
+    assert [line.split("  ")[0] for line in run.stdout.splitlines() if line[:1].isdigit()] == [
+        "1", "2", "3 to 4", "5 to 9", "10 to 99", "100 to 999", "1,000 and more",
+    ]  # fmt: skip
     shown = CliRunner().invoke(app, ["price", "--params", "7B", "-w", counted.url, "--json"])
     assert json.loads(shown.stdout)["parameters"] == 7e9
 
