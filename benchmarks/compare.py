@@ -72,6 +72,17 @@ REPETITION = [
         "dolma",
     ),
 ]
+MINHASH = [
+    Side("Tamis", "tamis_minhash", "Arrow text to 20 band keys of 120 values of folded word 5-grams"),
+    Side(
+        "datatrove MinHash signature",
+        "datatrove_minhash",
+        "get_shingles and get_signature: 112 values of simplified word 5-grams",
+        "datatrove",
+    ),
+    Side("rensa, words", "rensa_minhash", "str.split, then 120 values of the words", "rensa", ("words",)),
+    Side("rensa, 5-grams", "rensa_minhash", "str.split and joined 5-grams, then 120 values", "rensa", ("grams",)),
+]
 
 
 class Process:
@@ -115,6 +126,11 @@ def fasttext(megabytes: float, parts: int) -> dict[str, Any]:
 def repetition(megabytes: float, parts: int) -> dict[str, Any]:
     """Tamis' repetition metrics beside datatrove's and dolma's."""
     return interleaved(REPETITION, megabytes, parts)
+
+
+def minhash(megabytes: float, parts: int) -> dict[str, Any]:
+    """Tamis' signatures beside datatrove's and rensa's."""
+    return interleaved(MINHASH, megabytes, parts)
 
 
 def interleaved(sides: list[Side], megabytes: float, parts: int) -> dict[str, Any]:

@@ -76,9 +76,21 @@ def _rates(result: dict[str, Any]) -> str:
     return table(["what", "median", "unit", "95 %"], rows) + "\n" + result["about"] + "\n"
 
 
+def _near(result: dict[str, Any]) -> str:
+    """Pairs of near-duplicates that each side finds."""
+    rows = [
+        [row["label"], row["pairs"], f"{row['precision']:.3f}", f"{row['recall']:.3f}", f"{row['seconds']:.1f}"]
+        for row in result["sides"]
+    ]
+    return table(["side", "pairs found", "precision", "recall", "seconds"], rows) + "\n" + result["about"] + "\n"
+
+
 BODIES = {
     "fasttext": _compared,
     "repetition": _compared,
+    "minhash": _compared,
+    "near": _near,
+    "near_scale": _rates,
     "ingest": _rates,
     "pass": _rates,
     "plan": _rates,

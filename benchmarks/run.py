@@ -30,6 +30,24 @@ def _repetition(options: argparse.Namespace) -> dict[str, Any]:
     return compare.repetition(options.mb, options.parts)
 
 
+def _minhash(options: argparse.Namespace) -> dict[str, Any]:
+    from benchmarks import compare
+
+    return compare.minhash(options.mb, options.parts)
+
+
+def _near(options: argparse.Namespace) -> dict[str, Any]:
+    from benchmarks import near
+
+    return near.measure()
+
+
+def _near_scale(options: argparse.Namespace) -> dict[str, Any]:
+    from benchmarks import near_scale
+
+    return near_scale.measure(options.mb >= FULL_MB)
+
+
 def _ingest(options: argparse.Namespace) -> dict[str, Any]:
     from benchmarks import ingest
 
@@ -107,6 +125,9 @@ def _demo(options: argparse.Namespace) -> dict[str, Any]:
 COMPARISONS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "fasttext": _fasttext,
     "repetition": _repetition,
+    "minhash": _minhash,
+    "near": _near,
+    "near_scale": _near_scale,
     "ingest": _ingest,
     "pass": _pass,
     "plan": _plan,

@@ -16,7 +16,7 @@ before fast. The project's own metrics are those of the scorer `repetition`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
@@ -51,7 +51,7 @@ class Settings(BaseModel):
     # tool has some per language.
     language: str = "en"
     # Other limits by the name of the number; null switches a rule off.
-    limits: dict[str, float | None] = {}
+    limits: tuple[tuple[str, float | None], ...] = ()
 
     @field_validator("language")
     @classmethod
@@ -60,10 +60,16 @@ class Settings(BaseModel):
             raise ValueError("expected a code such as en, de or zh")
         return language.lower()
 
+    @field_validator("limits", mode="before")
+    @classmethod
+    def _pairs(cls, limits: Any) -> Any:
+        """A mapping, as it is written, becomes pairs: settings are hashed."""
+        return tuple(sorted(limits.items())) if isinstance(limits, dict) else limits
+
     @model_validator(mode="after")
     def _known(self) -> Settings:
         names = PROFILES[self.profile].limits
-        for name in self.limits:
+        for name, _ in self.limits:
             if name not in names:
                 raise ValueError(f"limits.{name}: profile {self.profile} has {', '.join(names)}")
         return self
@@ -79,7 +85,7 @@ def load(settings: Settings, files: dict[str, str], name: str) -> Profile:
     from scorers.profiles.splitters import splitter_for
 
     chosen = PROFILES[settings.profile]
-    limits = limits_for(settings.profile, settings.language) | settings.limits
+    limits = limits_for(settings.profile, settings.language) | dict(settings.limits)
     split = splitter_for(chosen.words, settings.language)
     fields = [(f"{name}_{number}", pa.float64()) for number in chosen.limits]
     fields += [(f"{name}_keep", pa.bool_()), (f"{name}_reason", pa.string())]

@@ -182,6 +182,7 @@ def test_limits_can_be_changed_and_switched_off() -> None:
     text = {"it": EDGES["thrice in lines"]}
     assert scored("dolma-v2", text)["it"]["reason"] == "fraction_of_duplicate_lines"
     off = dict.fromkeys(PROFILES["dolma-v2"].limits)
+    assert hash(Settings(profile="dolma-v2", limits=off)) == hash(Settings(profile="dolma-v2", limits=off))
     assert scored("dolma-v2", text, limits=off)["it"]["keep"]
 
 
