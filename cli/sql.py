@@ -33,8 +33,8 @@ def sql(
     Views: documents, scored (documents without text, with all scores), one per score stage (preselect, lengths, ...),
     selection, rejects, shard_runs, stages, score_stats, score_histogram, training, training_sets, comparisons,
     preselect_sample, preselect_losses, preselect_strengths, membership, membership_draws, repeat_spectrum,
-    repeat_classes, repeat_sources, repeat_shared, repeat_spans, repeat_units, repeat_unit_counts. Nothing else can be
-    read, and nothing written.
+    repeat_classes, repeat_sources, repeat_shared, repeat_spans, repeat_units, repeat_unit_counts,
+    token_selections. Nothing else can be read, and nothing written.
     """
     import sys
 
