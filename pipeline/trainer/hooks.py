@@ -6,6 +6,7 @@ it had never stopped; what a method must remember lies in the model, the optimiz
 
     prepare     changes the modules of the network before it is trained
     export      makes plain weights of the changed network's, for checkpoints
+    begin       gets ready, with the model and the optimizer as a run begins or goes on
     batch       changes the micro-batches of a step before they reach the device (numpy)
     losses      makes the losses of a micro-batch instead of the plain pass
     shares      changes what each token counts, once the losses are known
@@ -70,6 +71,9 @@ class Method:
     """(network, fresh); fresh: its weights are those that training begins with; else a checkpoint's come after"""
     export: Callable[[Mapping[str, torch.Tensor]], dict[str, torch.Tensor] | None] | None = None
     """the whole state of the changed network -> weights of the architecture as it was; None: it has none"""
+    begin: Callable[[Trainee, torch.optim.Optimizer], None] | None = None
+    """(model, optimizer), once in every process, after a checkpoint was read: what a method keeps in the optimizer's
+    state is there"""
     batch: Callable[[int, list[Batch]], list[Batch]] | None = None
     losses: Callable[[int, Trainee, Micro], tuple[torch.Tensor, torch.Tensor, torch.Tensor]] | None = None
     """(step, model, micro-batch) -> what each scored position adds to the loss, with gradient; and nll and lse for the

@@ -107,6 +107,9 @@ def train(training: Training, network: Any, device: torch.device, stop_after: in
     maker = next((method.optimizer for method in training.methods if method.optimizer is not None), make_adamw)
     optimizer = maker(network, settings.optimizer)
     done, tokens = _resume(training, trainee, optimizer)
+    for method in training.methods:
+        if method.begin is not None:
+            method.begin(trainee, optimizer)
     last = length.steps if stop_after is None else min(length.steps, stop_after)
     weights = training.packed.weights if settings.data.weight and not length.rows.resampled else None
 

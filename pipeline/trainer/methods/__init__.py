@@ -30,6 +30,7 @@ METHODS = {
     "lost": "pipeline.trainer.methods.lost",
     "multi_token": "pipeline.trainer.methods.multi_token",
     "reweight": "pipeline.trainer.methods.reweight",
+    "tokens": "pipeline.trainer.methods.tokens",
     "znorm_softplus": "pipeline.trainer.methods.znorm_softplus",
 }
 

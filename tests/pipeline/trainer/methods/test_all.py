@@ -38,6 +38,8 @@ ENTRIES: dict[str, dict[str, Any]] = {
     "multi_token": {"masks": 2, "anchors": 3, "rank": 2, "batches": 1},
     "multi_token-trained": {"masks": 2, "anchors": 3, "rank": 2, "batches": 1, "base": "trained"},
     "reweight": {"over": "step"},
+    "tokens": {"select": "attention"},
+    "tokens-step": {"select": "random", "scope": "step", "per": "sample"},
     "znorm_softplus": {"batches": 1},
 }
 
