@@ -9,7 +9,7 @@ VENV_VLLM := .venv-vllm
 STAMP_VLLM := $(VENV_VLLM)/.tamis-installed
 
 # Targets without files of their name.
-.PHONY: readme peers help demo test test-long test-lm test-vllm vllm test-browser docs screenshots lint bench bench-lm bench-vllm bench-data bench-model bench-peers experiments experiments-preselect experiments-selections experiments-repeated experiments-membership experiments-methods clean
+.PHONY: readme peers help demo test test-long test-lm test-vllm vllm test-browser docs screenshots lint bench bench-lm bench-vllm bench-data bench-model bench-peers experiments experiments-preselect experiments-selections experiments-repeated experiments-membership experiments-methods experiments-tokens clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -87,7 +87,7 @@ bench: $(STAMP)  ## Tamis beside its peers on the same documents; see benchmarks
 	$(BIN)/python -m benchmarks.report
 
 bench-lm: $(STAMP_LM)  ## losses and training beside bare loops, in .venv-lm; needs bench-data
-	$(VENV_LM)/bin/python -m benchmarks.run losses training methods
+	$(VENV_LM)/bin/python -m benchmarks.run losses training methods tokens
 	$(VENV_LM)/bin/python -m benchmarks.report
 
 bench-vllm: $(STAMP_LM) $(STAMP_VLLM)  ## a membership test through vLLM beside bare vLLM; needs bench-data
@@ -110,10 +110,13 @@ readme: $(STAMP)  ## fill README.md with what the demo and the SQL cookbook prin
 	$(BIN)/python docs/fill_readme.py
 
 experiments: $(STAMP_LM) bench-data  ## all of docs/experiments at full size, two at a time (under three hours on two cores)
-	$(MAKE) -j 2 experiments-selections experiments-repeated experiments-preselect
+	$(MAKE) -j 2 experiments-selections experiments-repeated experiments-preselect experiments-tokens
 
 experiments-selections: $(STAMP_LM)
 	OMP_NUM_THREADS=1 $(VENV_LM)/bin/python -m experiments.selections
+
+experiments-tokens: $(STAMP_LM)  ## the tables of docs/experiments/token-selection.md (half an hour on one core)
+	OMP_NUM_THREADS=1 $(VENV_LM)/bin/python -m experiments.tokens
 
 experiments-repeated: $(STAMP_LM)
 	OMP_NUM_THREADS=1 $(VENV_LM)/bin/python -m experiments.repeated_data

@@ -100,6 +100,7 @@ BODIES = {
     "demo": _rates,
     "losses": _rates,
     "loader": _rates,
+    "tokens": _rates,
     "training": _rates,
     "methods": _rates,
     "membership": _rates,

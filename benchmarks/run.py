@@ -110,6 +110,12 @@ def _membership(options: argparse.Namespace) -> dict[str, Any]:
     return membership.measure(options.repeats)
 
 
+def _tokens(options: argparse.Namespace) -> dict[str, Any]:
+    from benchmarks import tokens
+
+    return tokens.measure(options.mb >= FULL_MB, options.repeats)
+
+
 def _strength(options: argparse.Namespace) -> dict[str, Any]:
     from benchmarks import strength
 
@@ -137,11 +143,12 @@ COMPARISONS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "demo": _demo,
     "loader": _loader,
     "losses": _losses,
+    "tokens": _tokens,
     "training": _training,
     "methods": _methods,
     "membership": _membership,
 }
-NEEDS_TORCH = ("losses", "training", "methods", "membership")
+NEEDS_TORCH = ("losses", "training", "methods", "membership", "tokens")
 """What runs in the environment with torch alone, when it is named: `make bench-lm`, and with
 vLLM beside it `make bench-vllm`."""
 

@@ -44,6 +44,7 @@ def validate(
     from pipeline.label.steps import read_judge
     from pipeline.models import local_file
     from pipeline.preselect.panel import read_panel, scores
+    from pipeline.tokens.steps import check_files
 
     checked = load(config)
     for corpus in checked.corpora.values():
@@ -54,6 +55,8 @@ def validate(
         scores(read_panel(made.panel), made.strength.benchmarks)
     for judged in checked.labels.values():
         read_judge(judged.judge)
+    for tokens in checked.tokens.values():
+        check_files(tokens)
     for entry in checked.scores:
         if entry.classifier is None:
             entry.spec.files()

@@ -18,6 +18,8 @@
       units: {}
     near:                                # near-duplicates: score tables by these aliases (pipeline.near)
       near: {keep: preselect_score}
+    tokens:                              # which tokens of fine-tuning data carry loss (pipeline.tokens.steps)
+      chat: {corpus: chat, earlier: base, later: tuned, selections: {sstoken: {rho: 0.6}}}
     selections:
       best: {by: preselect_score, budget: "10% tokens"}
     exports:
@@ -43,11 +45,13 @@ from pipeline.preselect.steps import PreselectSettings
 from pipeline.repeats.settings import CountSettings, SpanSettings, UnitSettings
 from pipeline.score import ScoreSpec
 from pipeline.select import SelectSettings
+from pipeline.tokens import steps as token_steps
+from pipeline.tokens.settings import TokensSettings
 from pipeline.workspace import checked_name
 from pipeline.yaml_file import placed, read_yaml
 from scorers import SCORERS, scorer_module
 
-MADE = ("classifiers", "preselect", "labels", "scores", "repeats", "units", "near", "selections", "exports")
+MADE = ("classifiers", "preselect", "labels", "scores", "repeats", "units", "near", "tokens", "selections", "exports")
 SECTIONS = ("workspace", "corpora", *MADE)
 
 
@@ -75,6 +79,7 @@ class Config:
     repeats: dict[str, CountSettings]
     """of both sections, `repeats` and `units`"""
     near: dict[str, NearSettings]
+    tokens: dict[str, TokensSettings]
     selections: dict[str, SelectSettings]
     exports: dict[str, ExportSettings]
 
@@ -102,6 +107,7 @@ class _Reader:
         scores = self._scores(values.get("scores") or [], corpora, classifiers | preselect | labels)
         repeats = self._repeats(values, corpora, scores)
         near = self._near(values, corpora, scores)
+        tokens = self._tokens(values, corpora)
         selections = self._named(values, "selections", SelectSettings, ())
         exports = self._named(values, "exports", ExportSettings, ("out",))
         for name, selection in selections.items():
@@ -121,9 +127,18 @@ class _Reader:
             scores,
             repeats,
             near,
+            tokens,
             selections,
             exports,
         )
+
+    def _tokens(self, values: dict[str, Any], corpora: dict[str, Any]) -> dict[str, TokensSettings]:
+        made = self._named(values, "tokens", TokensSettings, ())
+        for name, settings in made.items():
+            self._known(f"tokens.{name}.corpus", [settings.corpus], corpora)
+            where = f"config {self.shown}: tokens.{name}"
+            made[name] = token_steps.checked(name, settings, where, self._file, self._path)
+        return made
 
     def _repeats(
         self, values: dict[str, Any], corpora: dict[str, Any], scores: tuple[ConfiguredScore, ...]

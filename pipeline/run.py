@@ -29,6 +29,7 @@ from pipeline.repeats.counts import REPORT, REPORT_SHARD
 from pipeline.score import ScoreSpec, score, score_stage
 from pipeline.select import select, select_stage
 from pipeline.stage import Stage, differences, saved
+from pipeline.tokens import steps as token_steps
 from pipeline.workspace import Workspace
 
 DONE, TODO, STALE, WAITS = "done", "to do", "stale", "waits"
@@ -126,6 +127,16 @@ def plan(config: Config, workspace: Workspace) -> list[Planned]:
             planned = _planned(workspace, stage, {stage.folder: there.shards})
             add(replace(planned, kind="near", name=f"{name} of {corpus}"), ("near", name))
             named.add(stage.folder)
+    for name, tokens in config.tokens.items():
+        if waits("tokens", name, [("corpus", tokens.corpus)], ("tokens", name)):
+            continue
+        known = token_steps.known_steps(workspace, name, tokens)
+        for token_step in known:
+            folder = token_step.stage.folder
+            add(_planned(workspace, token_step.stage, {folder: token_step.shards}, token_step.file), ("tokens", name))
+        for kind, others in (("token-selection", tokens.selections), ("token-export", tokens.exports)):
+            for other in others.keys() - {one.stage.name for one in known if one.stage.kind == kind}:
+                waits(kind, other, [("tokens", name)], (kind, other))
     for name, selection in config.selections.items():
         chosen = _over_config(config, selection)
         needs = [("corpus", corpus) for corpus in chosen.corpora]
@@ -179,6 +190,8 @@ def run(config: Config, workspace: Workspace, pool: Pool, limit: int | None = No
     named = score_stages(config, workspace, limit)
     for name, near_settings in config.near.items():
         near(workspace, name, near_settings, pool, named, limit)
+    for name, tokens in config.tokens.items():
+        token_steps.make_tokens(workspace, name, tokens, pool, limit)
     named = named_stages(config, workspace, limit)
     selected = set()
     for name, selection in config.selections.items():

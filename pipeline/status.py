@@ -25,6 +25,9 @@ PER_CORPUS = (
     "pairs",
     "answers",
     "strengths",
+    "token-passes",
+    "tokens",
+    "token-selections",
 )
 """Folders with a folder of each corpus in them."""
 ORDER = (
@@ -38,6 +41,10 @@ ORDER = (
     "train",
     "score",
     "repeats",
+    "token-pass",
+    "tokens",
+    "token-selection",
+    "token-export",
     "select",
     "export",
     "pack",

@@ -8,6 +8,7 @@
     shard_runs       the ledger: one row per shard and attempt
     stages           what made each output: kind, name, hash, when, and the settings as JSON
     training, training_sets, comparisons        curves of the training runs (pipeline.training_views)
+    tokens, token_selections       losses, attention and choice of every token (pipeline.token_views)
     preselect_sample, preselect_losses, preselect_strengths   (pipeline.preselect_views)
     membership, membership_draws   (pipeline.membership_views)
     insertions, ghost_runs         identifiers put in, and what was found (pipeline.ghosts.views)
@@ -205,7 +206,12 @@ def _build(workspace: Workspace, corpora: list[Corpus], named: Collection[str]) 
         build.view(name, membership_views.membership_selects(workspace, name, build.listed, text))
     for name in repeats_views.VIEWS:
         build.view(name, repeats_views.repeat_selects(workspace, name, build.listed, text))
+<<<<<<< HEAD
     build.view("token_selections", token_views.token_selects(corpora, build.listed, text))
+=======
+    for name in token_views.VIEWS:
+        build.view(name, token_views.token_selects(corpora, name, lambda *files: build.table(*files).select(), text))
+>>>>>>> b2b2f1a (Add views, a config section and a benchmark of token scores; the study of token selections)
     distributed = {}
     for alias, name in zip(stages, unique(stages, FIXED), strict=True):
         build.view(name, [table.select() for table in stages[alias]])
