@@ -279,7 +279,11 @@ def prompt_masses(micro: Micro, states: Any, sinks: int = 0) -> np.ndarray:
     positions = micro.positions.reshape(-1).cpu().numpy()
     where = micro.where.cpu().numpy()
     # A new answer begins where places are not neighbours, or where the document does.
-    begins = np.flatnonzero(np.append(True, (np.diff(where) != 1) | (positions[where[1:]] == 0))) if len(where) else []
+    begins: np.ndarray = (
+        np.flatnonzero(np.append(True, (np.diff(where) != 1) | (positions[where[1:]] == 0)))
+        if len(where)
+        else np.zeros(0, int)
+    )
     found = np.ones(len(where), np.float32)
     spans, targets = [], []
     for number, first in enumerate(begins):
