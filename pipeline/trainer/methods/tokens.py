@@ -279,7 +279,8 @@ def prompt_masses(micro: Micro, states: Any, sinks: int = 0) -> np.ndarray:
     positions = micro.positions.reshape(-1).cpu().numpy()
     where = micro.where.cpu().numpy()
     # A new answer begins where places are not neighbours, or where the document does.
-    begins: np.ndarray = (
+    follows = np.append(True, (np.diff(where) != 1) | (positions[where[1:]] == 0))
+    begins = np.flatnonzero(follows[: len(where)])
         np.flatnonzero(np.append(True, (np.diff(where) != 1) | (positions[where[1:]] == 0)))
         if len(where)
         else np.zeros(0, int)
