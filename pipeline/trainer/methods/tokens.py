@@ -281,10 +281,6 @@ def prompt_masses(micro: Micro, states: Any, sinks: int = 0) -> np.ndarray:
     # A new answer begins where places are not neighbours, or where the document does.
     follows = np.append(True, (np.diff(where) != 1) | (positions[where[1:]] == 0))
     begins = np.flatnonzero(follows[: len(where)])
-        np.flatnonzero(np.append(True, (np.diff(where) != 1) | (positions[where[1:]] == 0)))
-        if len(where)
-        else np.zeros(0, int)
-    )
     found = np.ones(len(where), np.float32)
     spans, targets = [], []
     for number, first in enumerate(begins):
