@@ -1,9 +1,3 @@
-<<<<<<< HEAD
-"""Token selections in SQL: `token_selections`, a row per document of the newest selection of each corpus and name.
-
-Rows begin with selection, corpus, shard and id; the other columns are those that pipeline.tokens.select describes:
-reason, selected, control and score (a value per token), n_tokens and n_selected.
-=======
 """Token tables and token selections, in SQL: `tokens` and `token_selections`.
 
 Of each corpus the newest table of each name, and the newest selection of each name; one row per document, with lists
@@ -11,37 +5,12 @@ that are aligned to its tokens (`unnest` makes a row per token):
 
     tokens             scores (the table's name), corpus, shard, and the columns of pipeline.tokens.table
     token_selections   selection (its name), corpus, shard, and the columns of pipeline.tokens.select
->>>>>>> b2b2f1a (Add views, a config section and a benchmark of token scores; the study of token selections)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-<<<<<<< HEAD
-from pipeline.workspace import Corpus
-
-VIEWS = ("token_selections",)
-PARENT = "token-selections"
-COLUMNS = {
-    "reason": "VARCHAR",
-    "selected": "TINYINT[]",
-    "control": "TINYINT[]",
-    "score": "FLOAT[]",
-    "n_tokens": "INTEGER",
-    "n_selected": "INTEGER",
-}
-
-
-def token_selects(
-    corpora: Iterable[Corpus], listed: Callable[[list[str]], str], text: Callable[[str], str]
-) -> list[str]:
-    """SELECTs of the view, one per selection. listed: makes files known to the connection, and gives their variable."""
-    selects = []
-    for corpus in corpora:
-        stages = corpus.workspace.stages(f"{PARENT}/{corpus.name}")
-        newest = {record["name"]: folder for folder, record in stages.items()}  # oldest first
-=======
 import pyarrow as pa
 
 from pipeline.shards import open_parquet
@@ -87,24 +56,13 @@ def token_selects(
     for corpus in corpora:
         stages = corpus.workspace.stages(f"{parent}/{corpus.name}")  # oldest first
         newest = {record["name"]: folder for folder, record in stages.items()}
->>>>>>> b2b2f1a (Add views, a config section and a benchmark of token scores; the study of token selections)
         for name, folder in newest.items():
             rows = corpus.workspace.rows(folder)
             files = [f"{folder}/{shard}.parquet" for shard, row in sorted(rows.items()) if row.done]
             if files:
-<<<<<<< HEAD
-                selects.append(
-                    f"SELECT {text(name)} AS selection, {text(corpus.name)} AS corpus, "
-                    f"parse_filename(filename, true) AS shard, id, {', '.join(COLUMNS)} "
-                    f"FROM read_parquet(getvariable('{listed(files)}'))"
-                )
-    head = ", ".join(f"NULL::VARCHAR AS {name}" for name in ("selection", "corpus", "shard", "id"))
-    return selects or [f"SELECT {head}, {', '.join(f'NULL::{kind} AS {c}' for c, kind in COLUMNS.items())} LIMIT 0"]
-=======
                 with open_parquet(corpus.workspace.store, files[0]) as file:
                     schema = file.schema_arrow
                 selects.append(f"SELECT {text(name)} AS {column}, * FROM ({table(corpus.name, files, schema)})")
     nothing = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in LISTS[view].items())
     names = ", ".join(f"NULL::VARCHAR AS {name}" for name in (column, "id", "corpus", "shard"))
     return [f"SELECT {names}, {nothing} LIMIT 0", *selects]
->>>>>>> b2b2f1a (Add views, a config section and a benchmark of token scores; the study of token selections)

@@ -14,7 +14,6 @@
     insertions, ghost_runs         identifiers put in, and what was found (pipeline.ghosts.views)
     repeat_spectrum, repeat_classes, repeat_sources, repeat_shared, repeat_spans, repeat_units,
     repeat_unit_counts   (pipeline.repeats_views)
-    token_selections               which tokens carry loss (pipeline.token_views)
     score_stats, score_histogram   distributions of every score (pipeline.distributions)
 
     with opened(Workspace("workspace")) as connection:
@@ -206,12 +205,8 @@ def _build(workspace: Workspace, corpora: list[Corpus], named: Collection[str]) 
         build.view(name, membership_views.membership_selects(workspace, name, build.listed, text))
     for name in repeats_views.VIEWS:
         build.view(name, repeats_views.repeat_selects(workspace, name, build.listed, text))
-<<<<<<< HEAD
-    build.view("token_selections", token_views.token_selects(corpora, build.listed, text))
-=======
     for name in token_views.VIEWS:
         build.view(name, token_views.token_selects(corpora, name, lambda *files: build.table(*files).select(), text))
->>>>>>> b2b2f1a (Add views, a config section and a benchmark of token scores; the study of token selections)
     distributed = {}
     for alias, name in zip(stages, unique(stages, FIXED), strict=True):
         build.view(name, [table.select() for table in stages[alias]])
