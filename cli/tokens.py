@@ -140,13 +140,16 @@ def show(
     workspace: WorkspaceOption = None,
 ) -> None:
     """Kept and dropped tokens in the text: green and red on a terminal, [-dropped-] elsewhere."""
+    import sys
+
     from rich.console import Console
 
     from pipeline.tokens.show import print_view, views
     from pipeline.workspace import Workspace, default_url
 
     place = Workspace(workspace or default_url())
-    console = Console(highlight=False)
+    # Elsewhere than on a terminal a line of values is not to be cut to 80 characters.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
     for view in views(place, corpus, selection, ids or (), count, control):
         print_view(view, console, values)
 

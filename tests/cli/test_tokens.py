@@ -41,7 +41,7 @@ def test_select_and_export_from_a_table(
     assert "held_out" in captured.err
     rows = query(
         workspace,
-        """SELECT s.selection, sum(len(list_filter(s.selected, x -> x = 1))) AS kept, sum(s.n_selected) AS counted
+        """SELECT s.selection, sum(len(list_filter(s.selected, lambda x: x = 1))) AS kept, sum(s.n_selected) AS counted
            FROM token_selections s JOIN tokens t USING (corpus, id) WHERE s.reason IS NULL GROUP BY ALL ORDER BY ALL""",
     ).to_pylist()
     assert [row["selection"] for row in rows] == ["cut", "sstoken"]

@@ -25,6 +25,7 @@ piece is predicted and never read, so that its own attention is not there: that 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -283,8 +284,7 @@ def prompt_masses(micro: Micro, states: Any, sinks: int = 0) -> np.ndarray:
     begins = np.flatnonzero(follows[: len(where)])
     found = np.ones(len(where), np.float32)
     spans, targets = [], []
-    for number, first in enumerate(begins):
-        end = begins[number + 1] if number + 1 < len(begins) else len(where)
+    for first, end in itertools.pairwise([*begins.tolist(), len(where)]):
         row, start = divmod(int(where[first]), context)
         begin = start - int(positions[where[first]])
         last = int(where[end - 1]) + 1  # the place of the last token that is predicted, if it is read
@@ -292,7 +292,7 @@ def prompt_masses(micro: Micro, states: Any, sinks: int = 0) -> np.ndarray:
         stop = start + 1 + (end - first) - (0 if read else 1)
         if stop > start + 1:
             spans.append(Span(row, begin, start + 1, stop))
-            targets.append((int(first), int(end), bool(read)))
+            targets.append((first, end, bool(read)))
     classes = torch.full((len(micro.inputs), context), USER, device=micro.inputs.device)
     if sinks:
         classes[micro.positions < sinks] = SINK
