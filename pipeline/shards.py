@@ -101,17 +101,22 @@ def _is_text_list(kind: pa.DataType) -> bool:
     return pa.types.is_list(kind) and _is_text(kind.value_type)
 
 
-def open_parquet(store: Store, name: str) -> pq.ParquetFile:
-    """A Parquet file of the workspace. Raises ValueError naming the file if it is damaged."""
+def open_parquet(store: Store, name: str, buffer: int = 0) -> pq.ParquetFile:
+    """A Parquet file of the workspace. Raises ValueError naming the file if it is damaged.
+
+    buffer: read a local file so many bytes at a time instead of mapping it: mapped pages count as a worker's memory.
+    """
     try:
+        if buffer and store.is_local:
+            return pq.ParquetFile(store.open(name), memory_map=False, buffer_size=buffer, pre_buffer=False)
         return pq.ParquetFile(store.open(name), memory_map=store.is_local, pre_buffer=not store.is_local)
     except pa.ArrowInvalid as error:
         raise ValueError(f"{store.shown(name)} is not a whole Parquet file ({error})") from None
 
 
-def batches(store: Store, name: str, columns: list[str]) -> Iterator[pa.Table]:
+def batches(store: Store, name: str, columns: list[str], buffer: int = 0) -> Iterator[pa.Table]:
     """The rows of a document shard in order, about BATCH_BYTES of text at a time."""
-    with open_parquet(store, name) as file:
+    with open_parquet(store, name, buffer) as file:
         for group in range(file.num_row_groups):
             # Decompressed bit by bit, a row group never lies in memory as a whole, and a batch is one contiguous array.
             for part in file.iter_batches(_rows_at_once(file, group), [group], columns, use_threads=False):

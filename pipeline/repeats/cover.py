@@ -25,10 +25,9 @@ import pyarrow as pa
 
 from pipeline.execute import Counts, Job
 from pipeline.repeats import examples
-from pipeline.repeats.emit import Batch, SpanBatch, check_unchanged
+from pipeline.repeats.emit import Batch, SpanBatch, check_unchanged, give_back
 from pipeline.repeats.records import AnswersFile, RecordsFile
 from pipeline.repeats.settings import Layout, SpanSettings
-from pipeline.repeats.steps import give_back
 from pipeline.shards import file_facts, write_narrow
 from pipeline.storage import Store
 from scorers.repetition.counting import LATER

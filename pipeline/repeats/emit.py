@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ from scorers.sentences import unit_ends
 from scorers.texts import Texts
 from scorers.words import Words
 
+BUFFER = 1 << 20
+GIVE_BACK_BYTES = 32 << 20
+"""Text after which freed memory goes back to the system."""
 OTHERS = SOURCES - 1
 """Code of all sources that are too small for one of their own."""
 
@@ -58,6 +62,12 @@ class Sources:
     def label(self, code: int) -> tuple[str | None, str | None]:
         """(corpus, source) of a code; both None for the others."""
         return self.names[code] if code < len(self.names) else (None, None)
+
+
+def give_back() -> None:
+    """Return freed memory to the system: what is scattered over the heap is in the way of what comes next."""
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
 
 
 class Batch(Protocol):
@@ -155,8 +165,8 @@ class SpanReader:
         """The windows of a document shard."""
         settings = self.settings
         tokenizer = _tokenizer(*self.tokenizer) if self.tokenizer else None
-        first = 0
-        for table in batches(store, file, ["id", "source", "text"]):
+        first = bytes_seen = 0
+        for table in batches(store, file, ["id", "source", "text"], BUFFER):
             texts = Texts.from_arrow(table.column("text"))
             items = items_of(texts, settings.split, tokenizer)
             codes = self.sources.codes(self.corpus, table.column("source"))
@@ -168,6 +178,9 @@ class SpanReader:
                 windows = winnowed(windows, settings.winnow)
             yield SpanBatch(table, texts, items, codes, windows, total, short)
             first += table.num_rows
+            if (bytes_seen := bytes_seen + texts.num_bytes) >= GIVE_BACK_BYTES:
+                bytes_seen = 0
+                give_back()
 
 
 @dataclass(frozen=True)
@@ -214,7 +227,7 @@ class UnitReader:
         settings = self.settings
         keys = abbreviation_keys(settings.language, settings.abbreviations)
         first = 0
-        for table in batches(store, file, ["id", "source", "text"]):
+        for table in batches(store, file, ["id", "source", "text"], BUFFER):
             texts = Texts.from_arrow(table.column("text"))
             codes = self.sources.codes(self.corpus, table.column("source"))
             flags = unit_ends(texts.data, texts.offsets, texts.words, keys)

@@ -162,7 +162,7 @@ class Layout:
 
         budget = max(memory - BASE_BYTES, LEAST_BUFFER)
         # A run is held twice: as it came, and routed.
-        run = _power_below(0.4 * budget / (2 * RECORD_BYTES))
+        run = _power_below(0.2 * budget / (2 * RECORD_BYTES))
         slab = _power_below(0.25 * budget / (RECORD_BYTES + SCRATCH_BYTES))
         # A table is a power of two, at most three quarters full; partitions differ a little in size.
         fits = 0.75 * _power_below(0.6 * budget / (ENTRY_BYTES + 4)) / 1.2

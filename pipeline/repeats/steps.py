@@ -6,14 +6,13 @@ came out of the one before has arrived in full.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.execute import Counts, Job
-from pipeline.repeats.emit import Reader, check_unchanged
+from pipeline.repeats.emit import Reader, check_unchanged, give_back
 from pipeline.repeats.records import AnswersWriter, RecordsFile, RecordsWriter
 from pipeline.repeats.settings import Layout
 from pipeline.shards import file_facts
@@ -32,12 +31,6 @@ class EmitTask:
     size: int
     layout: Layout
     target: str
-
-
-def give_back() -> None:
-    """Return freed memory to the system: what one step has scattered over the heap is in the way of the next."""
-    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
-        trim(0)
 
 
 def emit_shard(job: Job) -> dict[str, Counts | Exception]:

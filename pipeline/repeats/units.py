@@ -24,10 +24,9 @@ import pyarrow as pa
 from pipeline.execute import Counts, Job
 from pipeline.repeats import examples
 from pipeline.repeats.cover import Answers, ledgered, place_of, publish
-from pipeline.repeats.emit import Sources, UnitBatch, check_unchanged
+from pipeline.repeats.emit import Sources, UnitBatch, check_unchanged, give_back
 from pipeline.repeats.report import Spectrum, table_of, write, write_examples
 from pipeline.repeats.settings import UnitSettings
-from pipeline.repeats.steps import give_back
 from pipeline.storage import Store
 from scorers.repetition.counting import LATER
 from scorers.repetition.coverage import Stretches, summed
