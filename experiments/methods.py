@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from experiments.methods_report import last_checkpoint, report
-from experiments.trainings import BYTES_PER_TOKEN, ONE, ROOT, RUNS, Size, arguments, fill, head, manuals, recipe, speed
+from experiments.trainings import BYTES_PER_TOKEN, ONE, ROOT, RUNS, Size, arguments, fill, head, manuals, recipe
 from pipeline.trainer.compare import CompareSettings, compare, comparison
 from pipeline.workspace import Workspace
 
@@ -107,6 +107,7 @@ def second_part(workspace: Workspace, out: Path, size: Size, tokens: int, seed: 
 def main() -> None:
     """See the module."""
     parser = arguments("Training methods at equal tokens.", tokens=1.5e5, seeds=3)
+    parser.add_argument("--quick", action="store_true", help="leave out accuracy and DITTO's curves")
     given = parser.parse_args()
     tokens, size = int(given.tokens), Size(given.width, given.layers)
     begun = head(size)
@@ -118,7 +119,7 @@ def main() -> None:
     table = first_part(workspace, out, size, tokens, given.seeds)
     for seed in range(given.seeds):
         second_part(workspace, out, size, tokens, seed)
-    text = "\n\n".join([begun, speed(workspace), table.strip(), report(workspace, out, range(given.seeds))]) + "\n"
+    text = "\n\n".join([begun, table.strip(), report(workspace, out, range(given.seeds), not given.quick)]) + "\n"
     print(text)
     if given.fill:
         fill(DOCUMENT, text)

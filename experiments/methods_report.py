@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from benchmarks.common import RESULTS
+from benchmarks.common import RESULTS, TRIALS
 from pipeline.repeats.model import ModelSettings, measure
 from pipeline.trainer import metrics
 from pipeline.trainer.checkpoint import checkpoints
@@ -79,8 +79,8 @@ def bits(workspace: Workspace, name: str) -> float:
 
 def costs() -> str:
     """Time and memory of each method, as benchmarks/methods.py measured them."""
-    file = RESULTS / "methods.json"
-    if not file.exists():
+    file = next((f for f in (RESULTS / "methods.json", TRIALS / "methods.json") if f.exists()), None)
+    if file is None:
         return "Costs: not measured yet (`python -m benchmarks.run methods`)."
     result = json.loads(file.read_text(encoding="utf-8"))
     values = {row["what"]: row for row in result["lines"]}
@@ -97,45 +97,46 @@ def costs() -> str:
     probe = next(row for what, row in values.items() if what.startswith("flatness"))
     lines.append(f"| flatness, a micro-batch | {probe['value']:.2f} ({probe['low']:.2f} to {probe['high']:.2f}) | | |")
     origin = f"{result['begun']['time'][:10]}, commit {result['commit']}, {result['machine']['cpu']}"
-    return "\n".join(lines) + f"\n\n{result['about'].strip()} {origin}."
+    return "\n".join(lines) + f"\n\n{result['about'].strip()} {origin}; load before: {result['begun']['load'][0]}."
 
 
-def report(workspace: Workspace, out: Path, seeds: Sequence[int]) -> str:
-    """All that stands below the comparison's table."""
+def report(workspace: Workspace, out: Path, seeds: Sequence[int], ask: bool) -> str:
+    """All that stands below the comparison's table. ask: also what the models have to be asked for anew."""
+    flat = [probes(workspace, f"methods.adamw.{seed}") for seed in seeds]
+    traces = ", ".join(f"{one['fisher_trace/held_out']:.0f} ± {one['fisher_trace_se/held_out']:.0f}" for one in flat)
+    right = [probes(workspace, f"methods.znorm.{seed}")["accuracy/held_out"] for seed in seeds]
+    held = {name: [bits(workspace, f"after-{seed}.{name}.{seed}") for seed in seeds] for name in ("plain", "ditto")}
+    less = [b - a for a, b in zip(held["plain"], held["ditto"], strict=True)]
+    keys = ("accepted/held_out", "acceptance_1/held_out", "acceptance_2/held_out")
+    heads = [probes(workspace, f"after-{seed}.heads.{seed}") for seed in seeds]
+    accepted = ", ".join(" / ".join(f"{one[key]:.3f}" for key in keys) for one in heads)
+    parts = [
+        costs(),
+        f"Fisher trace per token at the end of the AdamW runs, by seed, with its standard error: {traces}.",
+        f"`znorm` has no bits per byte; share of held-out tokens whose first choice is right: {shown(right)}.",
+        f"After a quarter as many tokens more, held-out bits per byte: plain {shown(held['plain'])}, ditto less plain "
+        f"{shown(less, sign=True)}.",
+        "Heads for further tokens on the frozen AdamW model, on held-out text, by seed: tokens per pass / share of "
+        f"first drafts kept / of first two: {accepted}.",
+    ]
+    return "\n\n".join(parts + (asking(workspace, out, seeds) if ask else []))
+
+
+def asking(workspace: Workspace, out: Path, seeds: Sequence[int]) -> list[str]:
+    """Accuracy of AdamW beside znorm, and DITTO's measures before and after, asked of the models."""
     accuracy: dict[str, list[float]] = {"adamw": [], "znorm": []}
     for name, own in accuracy.items():
         for seed in seeds:
             found = asked(out, f"{name}-{seed}", last_checkpoint(workspace, f"methods.{name}.{seed}"))
             own.append(found["measures"]["forced accuracy"])
     apart = [b - a for a, b in zip(*accuracy.values(), strict=True)]
-    flat = [probes(workspace, f"methods.adamw.{seed}") for seed in seeds]
-    traces = ", ".join(f"{one['fisher_trace/held_out']:.0f} ± {one['fisher_trace_se/held_out']:.0f}" for one in flat)
-    first = (
-        f"`znorm` has no bits per byte. Share of held-out tokens whose first choice is right: AdamW with cross-entropy "
-        f"{shown(accuracy['adamw'])}, znorm {shown(accuracy['znorm'])}, difference {shown(apart, sign=True)}.\n\n"
-        f"Fisher trace per token at the end of the AdamW runs, by seed, with its standard error: {traces}."
-    )
     arms: dict[str, list[dict[str, Any]]] = {"before": [], "plain": [], "ditto": []}
-    held: dict[str, list[float]] = {"plain": [], "ditto": []}
-    heads = []
     for seed in seeds:
         arms["before"].append(asked(out, f"adamw-{seed}", last_checkpoint(workspace, f"methods.adamw.{seed}")))
         for name in ("plain", "ditto"):
-            run = f"after-{seed}.{name}.{seed}"
-            arms[name].append(asked(out, f"{name}-{seed}", last_checkpoint(workspace, run)))
-            held[name].append(bits(workspace, run))
-        heads.append(probes(workspace, f"after-{seed}.heads.{seed}"))
-    less = [b - a for a, b in zip(held["plain"], held["ditto"], strict=True)]
-    accepted = ", ".join(
-        " / ".join(f"{one[key]:.3f}" for key in ("accepted/held_out", "acceptance_1/held_out", "acceptance_2/held_out"))
-        for one in heads
-    )
-    second = (
-        f"DITTO on the tiny models, means over seeds. Held-out bits per byte afterwards: plain {shown(held['plain'])}, "
-        f"ditto less plain {shown(less, sign=True)}.\n\n{ditto_table(arms)}"
-    )
-    third = (
-        "Heads for further tokens on the frozen AdamW model, on held-out text, by seed: tokens per pass / share of "
-        f"first drafts kept / of first two: {accepted}."
-    )
-    return "\n\n".join([costs(), first, second, third])
+            arms[name].append(asked(out, f"{name}-{seed}", last_checkpoint(workspace, f"after-{seed}.{name}.{seed}")))
+    return [
+        f"Accuracy under teacher forcing: AdamW with cross-entropy {shown(accuracy['adamw'])}, znorm "
+        f"{shown(accuracy['znorm'])}, difference {shown(apart, sign=True)}.",
+        f"DITTO on the tiny models, means over seeds.\n\n{ditto_table(arms)}",
+    ]
