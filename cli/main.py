@@ -36,6 +36,7 @@ from cli import (
     status,
     tokens,
     train,
+    verify,
 )
 
 app = typer.Typer(
@@ -76,6 +77,7 @@ app.command("sql", rich_help_panel=LOOKS)(sql.sql)
 app.command("stats", rich_help_panel=LOOKS)(stats.stats)
 app.command("status", rich_help_panel=LOOKS)(status.status)
 app.command("prune", rich_help_panel=KEEPS)(prune.prune)
+app.command("verify", rich_help_panel=KEEPS)(verify.verify)
 
 
 def _version(asked: bool) -> None:

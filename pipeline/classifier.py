@@ -19,7 +19,7 @@ from pipeline import ledger, models
 from pipeline.errors import UserError
 from pipeline.execute import Counts, next_attempt, write_row
 from pipeline.ingest.read import compression, line_blocks, opened
-from pipeline.shards import file_facts
+from pipeline.shards import digest, file_facts
 from pipeline.stage import Stage
 from pipeline.storage import Store
 from pipeline.workspace import Workspace, checked_name
@@ -62,12 +62,15 @@ def classifier_stage(name: str, settings: ClassifierSettings) -> Stage:
 
 
 def model_file(workspace: Workspace, stage: Stage) -> str | None:
-    """Path or URL of a trained model, None while it is not trained."""
+    """Path or URL of a trained model, None while it is not trained or if its file is not the one that was written."""
     row = workspace.rows(stage.folder).get("model")
     name = f"{stage.folder}/{MODEL}"
     if row is None or not row.done or workspace.store.sizes(stage.folder).get(MODEL) != row.size:
         return None
-    return workspace.store.shown(name)
+    store = workspace.store
+    if store.is_local and row.digest != digest(store.path(name)):
+        return None
+    return store.shown(name)
 
 
 def train_classifier(workspace: Workspace, name: str, settings: ClassifierSettings) -> str:

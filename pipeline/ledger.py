@@ -5,7 +5,7 @@ gathers them into one Parquet segment (published before the originals are remove
 shards is one read. Readers take the union of both, by shard and attempt; the latest attempt of a shard counts.
 
     ledger/<folder of the stage>/part-00003-of-00064.2.json
-    ledger/<folder of the stage>/segment-9f8e7d6c5b4a3f2e.parquet
+    ledger/<folder of the stage>/segment-r9f8e7d6c5b4a3f2e.parquet
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
+from pipeline.integrity import Damaged, naming, sealed, unsealed
 from pipeline.storage import Store
 
 SOURCE_COUNTS = pa.list_(
@@ -89,6 +90,9 @@ class Row:
         return self.status == "done"
 
 
+NAMED_BY_ROWS = "segment-r"
+"""How names of segments begin whose other part is the hash of their rows."""
+LOST = "remove it, and the next run makes the shards that it spoke of again"
 FIELDS = [field.name for field in dataclasses.fields(Row)]
 
 
@@ -100,7 +104,7 @@ def folder(stage: str) -> str:
 def write(store: Store, row: Row) -> None:
     """Record one attempt."""
     _check_conserved(row)
-    store.write_bytes(f"{folder(row.stage)}/{row.shard}.{row.attempt}.json", orjson.dumps(dataclasses.asdict(row)))
+    store.write_bytes(f"{folder(row.stage)}/{row.shard}.{row.attempt}.json", sealed(dataclasses.asdict(row)))
 
 
 def _check_conserved(row: Row) -> None:
@@ -117,16 +121,33 @@ def read(store: Store, stage: str) -> list[Row]:
     names = store.sizes(folder(stage))
     for name in names:
         if name.startswith("segment-"):
-            table = pq.read_table(store.open(f"{folder(stage)}/{name}"), columns=FIELDS)
-            for values in zip(*(table.column(field).to_pylist() for field in FIELDS), strict=True):
-                row = Row(*values)
+            for row in _segment(store, f"{folder(stage)}/{name}"):
                 rows[row.shard, row.attempt] = row
     attempts = [n for n in names if n.endswith(".json")]
     with ThreadPoolExecutor(1 if store.is_local else 16) as pool:
-        for data in pool.map(lambda name: store.read_bytes(f"{folder(stage)}/{name}"), attempts):
-            row = Row(**orjson.loads(data))
+        for name, data in zip(
+            attempts, pool.map(lambda n: store.read_bytes(f"{folder(stage)}/{n}"), attempts), strict=True
+        ):
+            row = Row(**unsealed(data, store.shown(f"{folder(stage)}/{name}")))
             rows[row.shard, row.attempt] = row
     return [rows[key] for key in sorted(rows)]
+
+
+def _segment(store: Store, name: str) -> list[Row]:
+    """The rows of a segment. Raises Damaged if they are not those that its name was made of."""
+    shown = store.shown(name)
+    with naming(shown, store.is_local):
+        table = pq.read_table(store.open(name), columns=FIELDS)
+    rows = [Row(*values) for values in zip(*(table.column(field).to_pylist() for field in FIELDS), strict=True)]
+    if NAMED_BY_ROWS in name and name.rpartition("/")[2] != _segment_name(table):
+        raise Damaged(f"{shown} is damaged (its rows are not those it was written with); {LOST}")
+    return rows
+
+
+def _segment_name(table: pa.Table) -> str:
+    """Of the rows as Parquet gives them back: it adds what a row left out."""
+    rows = orjson.dumps(table.select(FIELDS).to_pylist(), option=orjson.OPT_SORT_KEYS)
+    return f"{NAMED_BY_ROWS}{xxhash.xxh3_64_hexdigest(rows)}.parquet"
 
 
 def latest(rows: list[Row]) -> dict[str, Row]:
@@ -148,7 +169,7 @@ def compact(store: Store, stage: str, attempts: Sequence[Row] = ()) -> None:
     known = {(row.shard, row.attempt): row for row in [*read(store, stage), *attempts]}
     rows = [dataclasses.asdict(known[key]) for key in sorted(known)]
     table = pa.Table.from_pylist(rows, SCHEMA)
-    kept = f"segment-{xxhash.xxh3_64_hexdigest(orjson.dumps(rows))}.parquet"
+    kept = _segment_name(table)
     with store.writing(f"{folder(stage)}/{kept}") as path:
         pq.write_table(table, path, compression="zstd")
     for name in names:

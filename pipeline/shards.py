@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
+from pipeline.integrity import naming
 from pipeline.storage import Store
 
 GROUP_BYTES = 64 << 20
@@ -44,6 +45,7 @@ class DocumentWriter:
             use_dictionary=light,
             write_statistics=light,
             write_page_index=True,
+            write_page_checksum=True,
             store_schema=True,
         )
 
@@ -90,6 +92,7 @@ def write_narrow(path: str, table: pa.Table, compression: str = "zstd") -> None:
         use_dictionary=repeated or False,
         row_group_size=NARROW_ROWS,
         write_page_index=True,
+        write_page_checksum=True,
     )
 
 
@@ -102,21 +105,24 @@ def _is_text_list(kind: pa.DataType) -> bool:
 
 
 def open_parquet(store: Store, name: str, buffer: int = 0) -> pq.ParquetFile:
-    """A Parquet file of the workspace. Raises ValueError naming the file if it is damaged.
+    """A Parquet file of the workspace; pages are verified as they are read. Raises Damaged, which names the file.
 
     buffer: read a local file so many bytes at a time instead of mapping it: mapped pages count as a worker's memory.
     """
-    try:
-        if buffer and store.is_local:
-            return pq.ParquetFile(store.open(name), memory_map=False, buffer_size=buffer, pre_buffer=False)
-        return pq.ParquetFile(store.open(name), memory_map=store.is_local, pre_buffer=not store.is_local)
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{store.shown(name)} is not a whole Parquet file ({error})") from None
+    pieces = bool(buffer) and store.is_local
+    with naming(store.shown(name), store.is_local):
+        return pq.ParquetFile(
+            store.open(name),
+            memory_map=store.is_local and not pieces,
+            buffer_size=buffer if pieces else 0,
+            pre_buffer=not store.is_local,
+            page_checksum_verification=True,
+        )
 
 
 def batches(store: Store, name: str, columns: list[str], buffer: int = 0) -> Iterator[pa.Table]:
     """The rows of a document shard in order, about BATCH_BYTES of text at a time."""
-    with open_parquet(store, name, buffer) as file:
+    with open_parquet(store, name, buffer) as file, naming(store.shown(name), store.is_local):
         for group in range(file.num_row_groups):
             # Decompressed bit by bit, a row group never lies in memory as a whole, and a batch is one contiguous array.
             for part in file.iter_batches(_rows_at_once(file, group), [group], columns, use_threads=False):
@@ -138,7 +144,7 @@ def _rows_at_once(file: pq.ParquetFile, group: int) -> int:
 
 def read_narrow(store: Store, name: str, columns: list[str] | None = None) -> pa.Table:
     """A whole narrow table, in order."""
-    with open_parquet(store, name) as file:
+    with open_parquet(store, name) as file, naming(store.shown(name), store.is_local):
         return file.read(columns=columns, use_threads=False)
 
 

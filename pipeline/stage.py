@@ -20,6 +20,7 @@ from typing import Any
 
 import orjson
 
+from pipeline.integrity import sealed, unsealed
 from pipeline.storage import Store
 
 STAGE_FILE = "stage.json"
@@ -80,8 +81,7 @@ class Stage:
             "fields": self.fields,
             "info": made | self.info | info,
         }
-        data = orjson.dumps(record, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
-        store.write_bytes(f"{self.folder}/{STAGE_FILE}", data)
+        store.write_bytes(f"{self.folder}/{STAGE_FILE}", sealed(record, pretty=True))
 
 
 def saved(store: Store, folder: str) -> dict[str, Any] | None:
@@ -90,11 +90,7 @@ def saved(store: Store, folder: str) -> dict[str, Any] | None:
         data = store.read_bytes(f"{folder}/{STAGE_FILE}")
     except FileNotFoundError:
         return None
-    try:
-        record = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise ValueError(f"{store.shown(folder)}/{STAGE_FILE} is damaged ({error}); remove the folder") from None
-    return record
+    return unsealed(data, f"{store.shown(folder)}/{STAGE_FILE}", "remove the folder and run the same command again")
 
 
 def differences(old: Any, new: Any, at: str = "") -> list[str]:

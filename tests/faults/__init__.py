@@ -1,0 +1,1 @@
+"""What goes wrong on shared clusters, done on purpose: see campaign."""
