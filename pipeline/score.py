@@ -23,7 +23,7 @@ from pipeline import ledger, models
 from pipeline.config_errors import parsed
 from pipeline.errors import ShardsFailed, UserError
 from pipeline.execute import Counts, Job, Pool, pending
-from pipeline.shards import batches, file_facts, write_narrow
+from pipeline.shards import batches, check_shard, file_facts, write_narrow
 from pipeline.stage import Stage, saved
 from pipeline.workspace import Corpus, Workspace, checked_name
 from scorers import SCORERS, scorer_module
@@ -68,6 +68,7 @@ class _Output:
 class _Task:
     documents: str
     size: int
+    digest: str | None
     outputs: tuple[_Output, ...]
 
 
@@ -148,7 +149,12 @@ def _score_corpus(
             workspace,
             shard,
             tuple((output.folder, attempt) for output, attempt in outputs),
-            _Task(corpus.file(shard), corpus.done[shard].size, tuple(output for output, _ in outputs)),
+            _Task(
+                corpus.file(shard),
+                corpus.done[shard].size,
+                corpus.done[shard].digest,
+                tuple(output for output, _ in outputs),
+            ),
         )
         for shard, outputs in sorted(todo.items())
     ]
@@ -178,11 +184,7 @@ def score_shard(job: Job) -> dict[str, Counts | Exception]:
     """Score one shard with all scorers of the job. A scorer that fails fails alone."""
     store = job.workspace.store
     task: _Task = job.task
-    size = store.fs.size(store.path(task.documents))
-    if size != task.size:
-        raise UserError(
-            f"{store.shown(task.documents)} has {size} bytes, the ledger says {task.size}: it was changed after ingest"
-        )
+    check_shard(store, task.documents, task.size, task.digest)
     results: dict[str, Counts | Exception] = {}
     scorers: dict[str, Any] = {}
     columns: dict[str, list[list[pa.Array]]] = {}

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from pipeline.integrity import naming
+from pipeline.integrity import Damaged, naming
 from pipeline.storage import Store
 
 GROUP_BYTES = 64 << 20
@@ -24,6 +24,7 @@ GROUP_ROWS = 250_000
 """Documents in one row group, however short: ids and other columns take memory too."""
 NARROW_ROWS = 122_880
 """Rows in one row group of a narrow table: DuckDB's own unit of parallel work."""
+MEND = "`tamis verify --mend` has the next ingest make it again"
 BATCH_BYTES = 8 << 20
 """Text that a scorer sees at once: thousands of documents, yet its scratch stays small."""
 
@@ -155,6 +156,18 @@ def digest(path: str) -> str:
         while block := file.read(1 << 20):
             state.update(block)
     return state.hexdigest()
+
+
+def check_shard(store: Store, name: str, size: int, expected: str | None = None) -> None:
+    """Raises Damaged unless a file is the one that the ledger speaks of: by its size, and on a disk by its digest.
+
+    Pages have checksums of their own; a footer has none, and one flipped bit in it can hide every row.
+    """
+    found = store.fs.size(store.path(name))
+    if found != size:
+        raise Damaged(f"{store.shown(name)} has {found} bytes, {size} were written: it was changed or damaged; {MEND}")
+    if store.is_local and expected is not None and digest(store.path(name)) != expected:
+        raise Damaged(f"{store.shown(name)} has other bytes than were written: it was changed or damaged; {MEND}")
 
 
 def file_facts(path: str) -> dict[str, Any]:

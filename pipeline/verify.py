@@ -25,6 +25,8 @@ from pipeline.workspace import Workspace
 
 ENDINGS = (".parquet", ".bin", ".jsonl.zst")
 """What a shard's file may end with."""
+ELSEWHERE = "exports/"
+"""Stages whose files the user may have wanted in another place."""
 READERS = 4
 BLOCK = 4 << 20
 
@@ -52,10 +54,10 @@ def verify(workspace: Workspace, seen: Callable[[int], None] = lambda size: None
         except Damaged as error:
             faults.append(Fault(folder, "", folder, str(error)))
             continue
-        names = store.sizes(folder)
+        names = _files(store, folder)
         for shard, row in sorted(rows.items()):
-            if row.done and row.digest is not None:
-                found = next((f"{shard}{end}" for end in ENDINGS if f"{shard}{end}" in names), None)
+            if row.done and row.digest is not None and (names or not folder.startswith(ELSEWHERE)):
+                found = next((names[f"{shard}{end}"] for end in ENDINGS if f"{shard}{end}" in names), None)
                 todo.append((folder, row, found))
     with ThreadPoolExecutor(READERS) as pool:
         for fault, size in pool.map(lambda item: _checked(store, *item), todo):
@@ -64,10 +66,17 @@ def verify(workspace: Workspace, seen: Callable[[int], None] = lambda size: None
     return sorted(faults, key=lambda fault: fault.file)
 
 
+def _files(store: Store, folder: str) -> dict[str, str]:
+    """{base name: name in the workspace} of what lies below a stage's folder."""
+    root = store.path("")
+    found = store.fs.find(store.path(folder)) if store.fs.isdir(store.path(folder)) else []
+    return {path.rpartition("/")[2]: path[len(root) :].lstrip("/") for path in found}
+
+
 def _checked(store: Store, folder: str, row: Row, name: str | None) -> tuple[Fault | None, int]:
     if name is None:
         return Fault(folder, row.shard, f"{folder}/{row.shard}", "is gone", row), 0
-    file = f"{folder}/{name}"
+    file = name
     state, size = xxhash.xxh3_128(), 0
     try:
         for block in _blocks(store, file):

@@ -18,7 +18,7 @@ import pyarrow as pa
 from pipeline.errors import ShardsFailed, UserError
 from pipeline.execute import Counts, Job, Pool, Work, pending
 from pipeline.ledger import Row
-from pipeline.shards import DocumentWriter, batches, file_facts, open_parquet
+from pipeline.shards import DocumentWriter, batches, check_shard, file_facts, open_parquet
 from pipeline.stage import Stage, differences, saved
 from pipeline.storage import Store
 from pipeline.workspace import Corpus, Workspace, checked_name
@@ -91,10 +91,7 @@ def edited(job: Job, editor: Editor, table: str | None = None, schema: pa.Schema
     store: Store = job.workspace.store
     task: Task = job.task
     [(folder, _)] = job.outputs
-    if (size := store.fs.size(store.path(task.documents))) != task.size:
-        raise UserError(
-            f"{store.shown(task.documents)} has {size} bytes, the ledger says {task.size}: it was changed after ingest"
-        )
+    check_shard(store, task.documents, task.size)
     with open_parquet(store, task.documents) as file:
         documents = file.schema_arrow
     rows: list[dict[str, Any]] = []

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.errors import ShardsFailed, UserError
+from pipeline.errors import ShardsFailed
 from pipeline.execute import Counts, Job, Pool, jobs_to_do
 from pipeline.near.settings import NearSettings
-from pipeline.shards import batches, file_facts
+from pipeline.shards import batches, check_shard, file_facts
 from pipeline.stage import Stage, saved
 from pipeline.storage import Store
 from pipeline.workspace import Corpus
@@ -99,7 +99,7 @@ def _sign(job: Job) -> dict[str, Counts | Exception]:
     store = job.workspace.store
     task: _Task = job.task
     [(folder, _)] = job.outputs
-    check_size(store, task.documents, task.size)
+    check_shard(store, task.documents, task.size)
     keys, counts, bytes_in = [np.zeros((0, task.scheme.bands), np.uint64)], [np.zeros(0, np.int64)], 0
     for batch in batches(store, task.documents, ["text"]):
         texts = Texts.from_arrow(batch.column("text"))
@@ -112,15 +112,6 @@ def _sign(job: Job) -> dict[str, Counts | Exception]:
         write_keys(path, np.concatenate(keys), sizes)
         facts = file_facts(path)
     return {folder: Counts(len(sizes), len(sizes), bytes_in=bytes_in, **facts)}
-
-
-def check_size(store: Store, documents: str, expected: int) -> None:
-    """Raises UserError where a document shard is not the one that ingest wrote."""
-    size = store.fs.size(store.path(documents))
-    if size != expected:
-        raise UserError(
-            f"{store.shown(documents)} has {size} bytes, the ledger says {expected}: it was changed after ingest"
-        )
 
 
 def write_keys(path: str, keys: np.ndarray, sizes: np.ndarray) -> None:

@@ -20,9 +20,9 @@ from pipeline.errors import ShardsFailed
 from pipeline.execute import Counts, Job, Pool, pending
 from pipeline.near.blocks import label_file
 from pipeline.near.documents import Documents, Part
-from pipeline.near.keys import check_size, read_words
+from pipeline.near.keys import read_words
 from pipeline.near.ranks import Ranks
-from pipeline.shards import batches, file_facts, open_parquet, read_narrow
+from pipeline.shards import batches, check_shard, file_facts, open_parquet, read_narrow
 from pipeline.storage import Store
 from scorers.near.grams import GramSets, gram_sets, joined
 from scorers.near.minhash import words_of
@@ -70,7 +70,7 @@ def _gather(job: Job) -> dict[str, Counts | Exception]:
     store = job.workspace.store
     task: _Task = job.task
     [(folder, _)] = job.outputs
-    check_size(store, task.part.documents, task.part.size)
+    check_shard(store, task.part.documents, task.part.size)
     labels = read_narrow(store, task.labels)
     by_row = labels.take(pc.sort_indices(labels.column("row")))
     rows = by_row.column("row").to_numpy()

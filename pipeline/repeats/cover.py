@@ -25,10 +25,10 @@ import pyarrow as pa
 
 from pipeline.execute import Counts, Job
 from pipeline.repeats import examples
-from pipeline.repeats.emit import Batch, SpanBatch, check_unchanged, give_back
+from pipeline.repeats.emit import Batch, SpanBatch, give_back
 from pipeline.repeats.records import AnswersFile, RecordsFile
 from pipeline.repeats.settings import Layout, SpanSettings
-from pipeline.shards import file_facts, write_narrow
+from pipeline.shards import check_shard, file_facts, write_narrow
 from pipeline.storage import Store
 from scorers.repetition.counting import LATER
 from scorers.repetition.coverage import Answered, Coverage, Cursor, Stretches, cover, stretches, summed
@@ -68,7 +68,7 @@ def cover_shard(job: Job) -> dict[str, Counts | Exception]:
     """Write the coverage of a shard's documents."""
     give_back()
     store, task = job.workspace.store, job.task
-    check_unchanged(store, task.documents, task.size)
+    check_shard(store, task.documents, task.size)
     reader = Answers(store, task)
     report = _Report(task)
     ids: list[pa.Array] = []

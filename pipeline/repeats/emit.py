@@ -244,10 +244,3 @@ def _tokenizer(value: str, digest: str) -> Any:
     if models.content_hash(path) != digest:
         raise UserError(f"tokenizer {value} changed while the run was under way; run again to count with the new one")
     return load_tokenizer(str(path))
-
-
-def check_unchanged(store: Store, file: str, size: int) -> None:
-    """Raises UserError if a document shard is not the one that the ledger speaks of."""
-    found = store.fs.size(store.path(file))
-    if found != size:
-        raise UserError(f"{store.shown(file)} has {found} bytes, the ledger says {size}: it was changed after ingest")

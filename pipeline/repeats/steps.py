@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.execute import Counts, Job
-from pipeline.repeats.emit import Reader, check_unchanged, give_back
+from pipeline.repeats.emit import Reader, give_back
 from pipeline.repeats.records import AnswersWriter, RecordsFile, RecordsWriter
 from pipeline.repeats.settings import Layout
-from pipeline.shards import file_facts
+from pipeline.shards import check_shard, file_facts
 from pipeline.storage import Store
 from scorers.repetition.counting import Slab, Table
 
@@ -37,7 +37,7 @@ def emit_shard(job: Job) -> dict[str, Counts | Exception]:
     """Write the records of all windows of a shard."""
     give_back()
     store, task = job.workspace.store, job.task
-    check_unchanged(store, task.documents, task.size)
+    check_shard(store, task.documents, task.size)
     documents = short = words = total = size = 0
     with store.writing(task.target) as path:
         with open(path, "wb") as file:

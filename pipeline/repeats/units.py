@@ -24,9 +24,10 @@ import pyarrow as pa
 from pipeline.execute import Counts, Job
 from pipeline.repeats import examples
 from pipeline.repeats.cover import Answers, ledgered, place_of, publish
-from pipeline.repeats.emit import Sources, UnitBatch, check_unchanged, give_back
+from pipeline.repeats.emit import Sources, UnitBatch, give_back
 from pipeline.repeats.report import Spectrum, table_of, write, write_examples
 from pipeline.repeats.settings import UnitSettings
+from pipeline.shards import check_shard
 from pipeline.storage import Store
 from scorers.repetition.counting import LATER
 from scorers.repetition.coverage import Stretches, summed
@@ -67,7 +68,7 @@ def cover_units(job: Job) -> dict[str, Counts | Exception]:
     give_back()
     store, task = job.workspace.store, job.task
     settings: UnitSettings = task.reader.settings
-    check_unchanged(store, task.documents, task.size)
+    check_shard(store, task.documents, task.size)
     reader = Answers(store, task)
     least = 1 if settings.against else 2
     sums = np.zeros((SOURCES * len(KINDS), 6), np.int64)

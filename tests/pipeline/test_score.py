@@ -93,7 +93,7 @@ def test_a_limit_is_another_stage_with_shards_missing(workspace: Workspace, corp
 def test_a_changed_document_shard_fails_alone_and_is_named(workspace: Workspace, corpus: Corpus, pool: Pool) -> None:
     with open(workspace.store.path(corpus.file(corpus.shards[1])), "ab") as file:
         file.write(b"x")
-    with pytest.raises(ShardsFailed, match=rf"{corpus.shards[1]}.*changed after ingest"):
+    with pytest.raises(ShardsFailed, match=rf"{corpus.shards[1]}.*changed or damaged"):
         score(workspace, [corpus], [ScoreSpec.of("lengths")], pool)
     (stage,) = shown_stages(corpus).values()
     assert stage.done == [corpus.shards[0], corpus.shards[2]]

@@ -204,7 +204,7 @@ def test_a_run_that_lost_a_shard_goes_on_where_it_stopped(
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
     monkeypatch.setattr("pipeline.repeats.plan.SAMPLED", 1)
-    with pytest.raises(ShardsFailed, match="changed after ingest"):
+    with pytest.raises(ShardsFailed, match="changed or damaged"):
         count_repeats(manuals, "broken", chosen, pool)
     path.write_bytes(whole)
     folder = plan_repeats(manuals, "broken", chosen).stage.folder
