@@ -97,6 +97,8 @@ BODIES = {
     "linear": _rates,
     "repeats": _rates,
     "strength": _rates,
+    "ghosts": _rates,
+    "ghost_kinds": _rates,
     "demo": _rates,
     "losses": _rates,
     "loader": _rates,

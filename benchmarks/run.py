@@ -122,6 +122,18 @@ def _strength(options: argparse.Namespace) -> dict[str, Any]:
     return strength.measure(options.mb >= FULL_MB, options.repeats)
 
 
+def _ghosts(options: argparse.Namespace) -> dict[str, Any]:
+    from benchmarks import ghosts
+
+    return ghosts.measure(options.mb, options.repeats)
+
+
+def _ghost_kinds(options: argparse.Namespace) -> dict[str, Any]:
+    from benchmarks import ghosts
+
+    return ghosts.kinds(options.mb)
+
+
 def _demo(options: argparse.Namespace) -> dict[str, Any]:
     from benchmarks import demo
 
@@ -140,6 +152,8 @@ COMPARISONS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "linear": _linear,
     "repeats": _repeats,
     "strength": _strength,
+    "ghosts": _ghosts,
+    "ghost_kinds": _ghost_kinds,
     "demo": _demo,
     "loader": _loader,
     "losses": _losses,

@@ -115,6 +115,44 @@ def draw(
     typer.echo(_drawn(drawing.draw(registry, drawing.NO_BEACON if no_beacon else beacon or "")))
 
 
+@app.command("plan")
+def plan(
+    power: Annotated[float | None, typer.Option(help="Wanted power [0.9].")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Wanted significance [0.001].")] = None,
+    owners: Annotated[int | None, typer.Option(min=1, help="Owners of the registry [1].")] = None,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Identifiers of each owner [what the best row needs].")
+    ] = None,
+    unit: Annotated[str | None, typer.Option(help="What a test is of: identifier, owner or registry [owner].")] = None,
+    correction: Annotated[str | None, typer.Option(help="Over the registry: none, holm, bh or by [holm].")] = None,
+    m: Annotated[int | None, typer.Option(min=1, help="Null draws of each identifier [what is needed].")] = None,
+    curve: Annotated[str | None, typer.Option(help="Published curve; `list` names them.")] = None,
+    calibration: Annotated[str | None, typer.Option(help="CSV or Parquet of repetitions and auc instead.")] = None,
+) -> None:
+    """Identifiers, repetitions and null draws for a wanted power and significance."""
+    from pipeline.config_errors import parsed
+    from pipeline.ghosts.plan import PlanSettings, shown
+    from pipeline.ghosts.plan import plan as planned
+    from scorers.ghosts.power import CURVES
+
+    if curve == "list":
+        typer.echo("\n".join(CURVES))
+        return
+    given = {
+        "power": power,
+        "alpha": alpha,
+        "owners": owners,
+        "count": count,
+        "unit": unit,
+        "correction": correction,
+        "m": m,
+        "curve": curve,
+        "calibration": calibration,
+    }
+    settings = parsed(PlanSettings, {k: v for k, v in given.items() if v is not None}, "ghosts plan")
+    typer.echo(shown(planned(settings)))
+
+
 def _owners(file: str | None) -> list[str]:
     """Owners of a file, one a line."""
     from pathlib import Path
@@ -159,4 +197,5 @@ def _drawn(registry: Registry) -> str:
 app.command("insert")(ghosts_corpus.insert)
 app.command("find")(ghosts_corpus.find)
 app.command("strip")(ghosts_corpus.strip)
+app.command("survive")(ghosts_corpus.survive)
 app.command("windows")(ghosts_corpus.windows)

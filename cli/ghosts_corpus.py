@@ -1,4 +1,4 @@
-"""`tamis ghosts insert / find / strip / windows`: identifiers in corpora."""
+"""`tamis ghosts insert / find / strip / survive / windows`: identifiers in corpora."""
 
 from __future__ import annotations
 
@@ -148,6 +148,54 @@ def strip(
     with held(where.store), Pool(Compute(workers, scheduler, memory), where) as pool:
         done = stripping.strip(source, into, pool, chosen)
     typer.echo(f"stripped     {done['cuts']:,} pieces out of {done['documents']:,} documents, into corpus {into}")
+
+
+def survive(
+    registry: Registry,
+    corpus: SourceOption,
+    documents: Annotated[int | None, typer.Option(min=20, help="Documents drawn from the corpus [2000].")] = None,
+    repetitions: Annotated[int | None, typer.Option(min=1, help="Documents of each identifier [10].")] = None,
+    identifiers: Annotated[
+        int | None, typer.Option(min=1, help="Identifiers [what half of the documents hold].")
+    ] = None,
+    place: Annotated[list[str] | None, typer.Option(help="A way to place them; several times [all].")] = None,
+    model: Annotated[str | None, typer.Option(help="fastText model: also try a cut at its median score.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Which documents [0].")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON lines.")] = False,
+    workspace: WorkspaceOption = None,
+    workers: WorkersOption = None,
+    scheduler: SchedulerOption = None,
+    memory: MemoryOption = None,
+) -> None:
+    """Try which cleaning steps keep identifiers, for each way to place them; the corpus is left as it is."""
+    from pipeline.config_errors import parsed
+    from pipeline.execute import Compute, Pool
+    from pipeline.ghosts import survive as surviving
+    from pipeline.ghosts.registry import read
+    from pipeline.lock import held
+    from pipeline.workspace import Workspace, default_url
+
+    given = {
+        "documents": documents,
+        "repetitions": repetitions,
+        "identifiers": identifiers,
+        "places": place,
+        "model": model,
+        "seed": seed,
+    }
+    settings = parsed(surviving.SurviveSettings, {k: v for k, v in given.items() if v is not None}, "ghosts survive")
+    known = read(registry)
+    where = Workspace(workspace or default_url())
+    source = where.corpus(corpus)
+    with held(where.store), Pool(Compute(workers, scheduler, memory), where) as pool:
+        found = surviving.survive(source, known, settings, pool)
+    if as_json:
+        import orjson
+
+        for row in found.rows():
+            typer.echo(orjson.dumps(row).decode())
+    else:
+        typer.echo(surviving.shown(found))
 
 
 def windows(

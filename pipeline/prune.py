@@ -91,6 +91,9 @@ def unnamed(workspace: Workspace, configs: Sequence[Named]) -> list[Unnamed]:
         # No config can name scores that were made elsewhere, so none can fail to.
         stages = workspace.stages(f"scores/{corpus}")
         kept |= {folder for folder, record in stages.items() if record["fields"].get("scorer") == "import"}
+    for folder, record in workspace.stages("corpora").items():
+        if "made" in record["fields"]:  # of another corpus, by a command (tamis ghosts): no config can name it either
+            kept |= {folder, *workspace.stages(f"scores/{record['name']}")}
     for named in configs:
         kept |= _trainings(workspace, named) if named.config is None else _steps(workspace, named.config)
     found = [folder for folder in _candidates(workspace) if folder not in kept]

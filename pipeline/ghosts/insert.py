@@ -59,15 +59,17 @@ def insert_stage(source: Corpus, name: str, registry: Registry, settings: Insert
     return rewrite_stage(source, name, MADE, fields, {"registry": registry.path})
 
 
-def insert(source: Corpus, name: str, registry: Registry, settings: InsertSettings, pool: Pool) -> dict[str, Any]:
-    """Make or resume the new corpus. The caller holds the lock.
+def insert(
+    source: Corpus, name: str, registry: Registry, settings: InsertSettings, pool: Pool, note: bool = True
+) -> dict[str, Any]:
+    """Make or resume the new corpus. The caller holds the lock. note: the repetitions, beside the registry.
 
     Returns `inserted`, `without_place`, and `repetitions` {identifier: copies}. Raises UserError, ShardsFailed.
     """
     stage = insert_stage(whole(source), name, registry, settings)
     store = source.workspace.store
     if saved(store, stage.folder) is not None and not pending(source.workspace, stage.folder, source.shards):
-        return _noted(source.workspace, name, registry)
+        return _noted(source.workspace, name, registry, note)
     scratch = f"tmp/insert-{stage.hash[:8]}"
     file = f"{scratch}/{ASSIGNMENT}"
     if not store.exists(file):  # a resumed run goes on with the same
@@ -86,7 +88,7 @@ def insert(source: Corpus, name: str, registry: Registry, settings: InsertSettin
 
     rewrite(source, stage, own, insert_shard, pool, f"insert {name}")
     store.remove(scratch)
-    return _noted(source.workspace, name, registry)
+    return _noted(source.workspace, name, registry, note)
 
 
 def _sentence(one: Any) -> tuple[str, int, int]:
@@ -159,11 +161,12 @@ def insertions(corpus: Corpus) -> pa.Table:
     return pa.concat_tables(tables).cast(INSERTIONS) if tables else INSERTIONS.empty_table()
 
 
-def _noted(workspace: Workspace, name: str, registry: Registry) -> dict[str, Any]:
+def _noted(workspace: Workspace, name: str, registry: Registry, note: bool) -> dict[str, Any]:
     table = insertions(workspace.corpus(name))
     there = table.filter(pc.is_null(table.column("reason")))
     counted = pc.value_counts(there.column("identifier")).to_pylist() if there.num_rows else []
     copies = {item["values"]: item["counts"] for item in counted}
     # One copy a document: repetitions and documents are the same number.
-    note_insertions(registry, name, {id: (count, count) for id, count in copies.items()})
+    if note:
+        note_insertions(registry, name, {id: (count, count) for id, count in copies.items()})
     return {"inserted": there.num_rows, "without_place": table.num_rows - there.num_rows, "repetitions": copies}

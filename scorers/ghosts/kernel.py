@@ -409,13 +409,14 @@ def _scan(
                     at += 1
                     in_window += 1
                     if in_window >= size:
-                        probe = mix(rolled) >> _32
+                        whole = mix(rolled)
+                        probe = whole >> _32
                         if _may_know(probe, blocks, num_blocks) and _knows(probe, ordered, num_probes):
                             if num == len(found):
                                 return doc, before_doc
                             found[num, 0], found[num, 1] = WINDOW, doc
                             found[num, 2], found[num, 3] = begins[(at - size) & (RING - 1)] - first, stop - first
-                            found[num, 4], found[num, 5] = size, np.int64(probe)
+                            found[num, 4], found[num, 5] = size, np.int64(whole)
                             for k in range(6, _FIELDS):
                                 found[num, k] = 0
                             num += 1

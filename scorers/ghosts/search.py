@@ -64,6 +64,10 @@ class Searcher:
     def spans(self, texts: Texts) -> Iterator[tuple[int, list[Span]]]:
         """(document, its findings in order) of the documents that have any."""
         found = scan(texts.data, texts.offsets, self.vocabulary, self.probes)
+        if self.known is not None:
+            windows = found["kind"] == WINDOW
+            windows[windows] = ~self.known.may_be(found["hash"][windows])
+            found = found[~windows]
         edges = np.flatnonzero(np.diff(found["doc"])) + 1
         for part in np.split(found, edges) if len(found) else []:
             doc = int(part["doc"][0])

@@ -8,7 +8,7 @@ candidate is compared word for word. A curator who must not know the phrases get
     known.probes                                     # for the kernel
     known.identify(("cupbearer", "tinsmith", ...))   # id of the identifier, or None
 
-The windows file holds per window 16 bytes of SHA-256(domain, words), 32 bits of the fast hash for the filter, and the
+The windows file holds per window 16 bytes of SHA-256(domain, words), 40 bits of the fast hash for the filter, and the
 identifier's id. Eight words of EFF's list are 103 bits: nobody finds them by trying; whoever has a text that holds them
 recognises them. Windows of fewer than LEAST_BITS bits could be found by trying: such registries are refused.
 """
@@ -35,9 +35,11 @@ REGISTRY_METADATA = b"tamis.ghosts"
 METADATA = b"tamis.ghosts.windows"
 SCHEMA_VERSION = 1
 WINDOW_WORDS = 8
+CHECK_BITS = 40
+"""Bits of the fast hash in a windows file: with a million identifiers one window in 300,000 is looked at in vain."""
 LEAST_BITS = 64
 """Entropy of a window that may be published."""
-SCHEMA = pa.schema([("key", pa.binary(16)), ("probe", pa.uint32()), ("id", pa.string())])
+SCHEMA = pa.schema([("key", pa.binary(16)), ("probe", pa.uint64()), ("id", pa.string())])
 
 
 class Known(Protocol):
@@ -51,6 +53,10 @@ class Known(Protocol):
     @property
     def words(self) -> WordList | None:
         """The list that all phrases come from, if it is named."""
+        ...
+
+    def may_be(self, hashes: np.ndarray) -> np.ndarray:
+        """Which of the candidates' hashes (uint64) are worth a look: all that are known, hardly any other."""
         ...
 
     def identify(self, window: Sequence[str]) -> str | None:
@@ -69,6 +75,10 @@ class Registered:
     ids: pa.StringArray
     phrases: pa.ListArray
 
+    def may_be(self, hashes: np.ndarray) -> np.ndarray:
+        """By the whole hash."""
+        return _among(hashes, self.hashes)
+
     def identify(self, window: Sequence[str]) -> str | None:
         """By hash, then word for word."""
         wanted = window_hashes(hash_words(window)[None, :], len(window))[0, 0]
@@ -83,13 +93,18 @@ class Registered:
 
 @dataclass(frozen=True)
 class Hashed:
-    """A windows file; keys sorted, as two uint64."""
+    """A windows file; keys sorted, as two uint64; checks: the bits of the fast hashes, sorted."""
 
     probes: Probes
     words: WordList | None
+    checks: np.ndarray
     upper: np.ndarray
     lower: np.ndarray
     ids: pa.StringArray
+
+    def may_be(self, hashes: np.ndarray) -> np.ndarray:
+        """By as many bits as the file has."""
+        return _among(hashes >> np.uint64(64 - CHECK_BITS), self.checks)
 
     def identify(self, window: Sequence[str]) -> str | None:
         """By the cryptographic hash."""
@@ -100,6 +115,15 @@ class Hashed:
                 return self.ids[first].as_py()
             first += 1
         return None
+
+
+def _among(values: np.ndarray, ordered: np.ndarray) -> np.ndarray:
+    """Which values are in a sorted array."""
+    if not len(ordered):
+        return np.zeros(len(values), bool)
+    places = np.searchsorted(ordered, values)
+    places[places == len(ordered)] = 0
+    return ordered[places] == values
 
 
 def _holds(words: Sequence[str], window: Sequence[str]) -> bool:
@@ -182,10 +206,10 @@ def _hashed(table: pa.Table, about: dict[str, Any], where: str) -> Hashed:
     keys = b"".join(table.column("key").to_pylist())
     halves = np.frombuffer(keys, ">u8").astype(np.uint64).reshape(-1, 2)
     order = np.lexsort((halves[:, 1], halves[:, 0]))
-    known = probes(about["size"], table.column("probe").to_numpy(), words is not None)
-    return Hashed(
-        known, words, halves[order, 0], halves[order, 1], table.column("id").combine_chunks().take(pa.array(order))
-    )
+    checks = np.sort(table.column("probe").to_numpy())
+    known = probes(about["size"], checks >> np.uint64(CHECK_BITS - 32), words is not None)
+    ids = table.column("id").combine_chunks().take(pa.array(order))
+    return Hashed(known, words, checks, halves[order, 0], halves[order, 1], ids)
 
 
 def windows_of(registry: str | Path, name_list: bool = True) -> pa.Table:
@@ -212,13 +236,13 @@ def windows_of(registry: str | Path, name_list: bool = True) -> pa.Table:
     phrases = table.column("words").combine_chunks()
     _, rows, hashed = _windows(phrases, str(registry))
     for chosen, hashes in zip(rows, hashed, strict=True):
-        found.append(window_hashes(hashes, size).ravel() >> np.uint64(32))
+        found.append(window_hashes(hashes, size).ravel() >> np.uint64(64 - CHECK_BITS))
         number = hashes.shape[1] - size + 1
         for row in chosen.tolist():
             chain = [piece for word in phrases[row].as_py() for piece in pieces[word]]
             keys += [window_key(chain[i : i + size]) for i in range(number)]
             ids += [table.column("id")[row].as_py()] * number
-    made = pa.table([keys, np.concatenate(found).astype(np.uint32), ids], schema=SCHEMA).sort_by("key")
+    made = pa.table([keys, np.concatenate(found), ids], schema=SCHEMA).sort_by("key")
     list_hash = words.hash if name_list and shipped(words.hash) else None
     about_windows = {"schema": SCHEMA_VERSION, "size": size, "list_hash": list_hash, "commitment": about["commitment"]}
     return made.replace_schema_metadata({METADATA: json.dumps(about_windows, sort_keys=True).encode()})

@@ -127,3 +127,38 @@ def test_wrong_commands_over_corpora_are_one_line(tmp_path, capsys, monkeypatch,
     assert code == 2
     assert message in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_plan_prints_a_table_and_takes_a_calibration(tmp_path, capsys):
+    code, out, _ = tamis(capsys, "ghosts", "plan", "--curve", "llama-3.2-1b ratio")
+    assert code == 0
+    assert "5 identifiers per owner in 10 documents each (50)" in out
+    assert "at least 999 of each identifier" in out
+    own = tmp_path / "own.csv"
+    own.write_text("repetitions,auc\n1,0.6\n4,0.8\n4,0.9\n")
+    code, out, _ = tamis(capsys, "ghosts", "plan", "--calibration", str(own), "--owners", "100", "--alpha", "0.05")
+    assert code == 0
+    assert "0.850" in out
+    assert "at least 1,999" in out
+    assert "gemma-2b loss" in tamis(capsys, "ghosts", "plan", "--curve", "list")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "content", "message"),
+    [
+        (["--curve", "llama"], None, "unknown curve 'llama'"),
+        (["--power", "1.5"], None, "power: "),
+        (["--m", "10"], None, "expected at least 999"),
+        (["--calibration", "FILE"], "a,b\n1,2\n", "expected repetitions and auc"),
+        (["--calibration", "FILE"], "repetitions,auc\n5,0.4\n", "more than 0.5"),
+        (["--calibration", "FILE"], None, "calibration"),
+    ],
+)
+def test_plans_that_cannot_be_made_are_one_line(tmp_path, capsys, arguments, content, message):
+    file = tmp_path / "curve.csv"
+    if content is not None:
+        file.write_text(content)
+    code, _, err = tamis(capsys, "ghosts", "plan", *[str(file) if a == "FILE" else a for a in arguments])
+    assert code == 2
+    assert message in err
+    assert len(err.strip().splitlines()) == 1

@@ -18,6 +18,7 @@ from pipeline.ghosts.registry import read
 from pipeline.ghosts.settings import InsertSettings
 from pipeline.ghosts.strip import Found, strip
 from pipeline.ingest import IngestSettings, ingest
+from pipeline.prune import unnamed
 from pipeline.score import ScoreSpec, score
 from pipeline.sql import query
 from pipeline.workspace import Workspace
@@ -193,3 +194,10 @@ def test_a_corpus_is_never_made_anew_under_its_name(marked, pool):
         strip(workspace.corpus("web"), "nothing", pool)
     with pytest.raises(UserError, match="has no scores 'nope'"):
         strip(workspace.corpus("web"), "nothing", pool, Found("nope"))
+
+
+def test_prune_leaves_corpora_alone_that_no_config_can_name(marked):
+    workspace, _, _ = marked
+    folders = {item.folder for item in unnamed(workspace, [])}
+    assert "corpora/web" in folders
+    assert not any(folder.startswith(("corpora/marked", "scores/marked/")) for folder in folders)

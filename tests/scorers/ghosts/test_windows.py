@@ -61,7 +61,7 @@ def test_a_hyphenated_word_is_two_words_of_its_window(tmp_path):
 def test_the_windows_file_holds_no_word_and_not_the_whole_fast_hash(registry, hashed):
     table = pq.read_table(hashed)
     assert table.schema.names == ["key", "probe", "id"]
-    assert table.schema.field("probe").type == pa.uint32()
+    assert max(table.column("probe").to_pylist()) < 1 << 40
     assert table.num_rows == sum(len(canonical(one.phrase)) - 7 for one in registry.identifiers)
     keys = table.column("key").to_pylist()
     assert keys == sorted(keys)  # windows of one phrase do not stand together

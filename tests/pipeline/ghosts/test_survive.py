@@ -1,0 +1,57 @@
+"""Survival is measured by a run: what must die dies, what must live lives, and nothing is left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.ghosts.draw import DrawSettings, commit, draw
+from pipeline.ghosts.registry import read
+from pipeline.ghosts.survive import SurviveSettings, shown, survive
+from pipeline.ingest import IngestSettings, ingest
+from pipeline.workspace import Workspace
+
+DEMO = Path(__file__).parents[3] / "configs" / "demo" / "data"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, pool):
+    folder = tmp_path_factory.mktemp("survive")
+    workspace = Workspace(f"{folder}/workspace")
+    sources = [str(DEMO / "postgresql-docs.jsonl.zst")]
+    ingest(workspace, "web", IngestSettings(sources=sources, id="id", held_out=0.1), pool)
+    path = f"{folder}/owners.parquet"
+    commit(path, DrawSettings(count=10, length=10))
+    return workspace, draw(path, "beacon")
+
+
+def test_own_lines_die_of_deduplication_and_inline_copies_live(place, pool):
+    workspace, registry = place
+    settings = SurviveSettings(documents=200, repetitions=10, identifiers=5, places=("paragraph_end", "own_line"))
+    found = survive(workspace.corpus("web"), registry, settings, pool)
+    shares = {step: {p: kept / of for p, (kept, of) in own.items()} for step, own in found.shares.items()}
+    assert found.copies == {"paragraph_end": 50, "own_line": 50}
+    for step in ("nothing", "NFKC"):
+        assert shares[step] == {"paragraph_end": 1, "own_line": 1}
+    # Of ten copies on lines of their own one is left.
+    assert shares["line dedup"] == {"paragraph_end": 1, "own_line": 0.1}
+    assert shares["C4 lines"]["own_line"] == 1
+    # The carrier's seven words and ten of the phrase are one span of 13 words in every copy, and never one of 50.
+    # (A sentence may break up a span that was repeated before; then the difference says less.)
+    assert max(shares["spans of 13 words"].values()) < 0.2
+    assert min(shares["spans of 50 words"].values()) > 0.8
+    assert {"dolma-v1", "nemo"} <= shares.keys()
+    assert min(shares["near-duplicates"].values()) > 0.9
+    assert "own_line" in shown(found)
+    assert all(row["kept"] <= row["copies"] for row in found.rows())
+    assert workspace.store.folders("tmp") == []
+    assert set(read(registry.path).repetitions().values()) == {0}
+
+
+def test_more_copies_than_documents_are_refused_and_nothing_is_left(place, pool):
+    workspace, registry = place
+    with pytest.raises(UserError, match="allow 5"):
+        survive(workspace.corpus("web"), registry, SurviveSettings(documents=100, identifiers=6), pool)
+    assert workspace.store.folders("tmp") == []
