@@ -13,6 +13,8 @@ from pipeline.ghosts.survive import SurviveSettings, shown, survive
 from pipeline.ingest import IngestSettings, ingest
 from pipeline.workspace import Workspace
 
+pytestmark = pytest.mark.slow  # three dozen stages
+
 DEMO = Path(__file__).parents[3] / "configs" / "demo" / "data"
 
 
