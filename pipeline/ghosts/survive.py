@@ -110,7 +110,7 @@ def survive(corpus: Corpus, registry: Registry, settings: SurviveSettings, pool:
                 f"{len(registry.active)} identifiers allow {possible} (half of the documents stay as they are)"
             )
         shares: dict[str, dict[str, tuple[int, int]]] = {}
-        copies = {}
+        copies: dict[str, int] = {}
         _scored(inner, PLAIN, settings, pool)
         plain = _facts(inner, PLAIN, settings)
         for place in settings.places:
