@@ -11,6 +11,7 @@ import numpy as np
 from scorers.lm.batching import make_batches
 from scorers.lm.engines.base import CONTEXT, Decoding, EngineError, EngineSettings, Prompt
 from scorers.lm.engines.text import checked, fitting, read_codec
+from scorers.lm.files import check_folder, model_folder
 from scorers.lm.model import open_model
 
 
@@ -21,15 +22,17 @@ class TransformersEngine:
 
     def __init__(self, settings: EngineSettings):
         assert settings.dtype != "float16"
+        # All that can be refused comes before the model is opened: nobody could close it then.
+        folder = model_folder(settings.model, settings.revision, settings.trust_remote_code)
+        check_folder(folder, settings.trust_remote_code)
+        self.codec = read_codec(folder)
+        self.context: int | None = fitting(self.codec.context, settings.context, CONTEXT)
         self.model = open_model(
-            settings.model,
+            str(folder),
             dtype=settings.dtype,
             device=device_of(settings),
-            revision=settings.revision,
             trust_remote_code=settings.trust_remote_code,
         )
-        self.codec = read_codec(self.model.folder)
-        self.context: int | None = fitting(self.model.context, settings.context, CONTEXT)
         self._batch_tokens = settings.batch_tokens
         self.record = {"engine": "transformers"} | self.model.engine
 
