@@ -33,7 +33,7 @@ CorporaOption = Annotated[
 
 
 def assigned(items: list[str] | None, option: str) -> dict[str, Any]:
-    """{key: value} of KEY=VALUE texts; values as in YAML."""
+    """{key: value} of KEY=VALUE texts; values as in YAML, a query as it stands. Raises UserError."""
     import yaml
 
     from pipeline.errors import UserError
@@ -41,7 +41,10 @@ def assigned(items: list[str] | None, option: str) -> dict[str, Any]:
     values = {}
     for item in items or []:
         key, equals, value = item.partition("=")
-        if not equals:
+        if not equals or not key:
             raise UserError(f"{option} {item!r}: expected KEY=VALUE")
-        values[key] = yaml.safe_load(value) if key != "sql" else value
+        try:
+            values[key] = yaml.safe_load(value) if key != "sql" and value else value
+        except yaml.YAMLError:
+            raise UserError(f"{option} {item!r}: {value!r} is not a value") from None
     return values

@@ -6,7 +6,15 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from cli.options import CorporaOption, LimitOption, MemoryOption, SchedulerOption, WorkersOption, WorkspaceOption
+from cli.options import (
+    CorporaOption,
+    LimitOption,
+    MemoryOption,
+    SchedulerOption,
+    WorkersOption,
+    WorkspaceOption,
+    assigned,
+)
 
 app = typer.Typer(help="What repeats over a whole corpus, or in another one.", no_args_is_help=True)
 
@@ -74,7 +82,7 @@ def spans(
         values["thresholds"] = _numbers(at_least)
     if memory is not None:
         values["memory"] = memory
-    checked = parsed(SpanSettings, values | _assigned(settings), "repeats spans")
+    checked = parsed(SpanSettings, values | assigned(settings, "--set"), "repeats spans")
     compute = workers, scheduler, memory or checked.memory
     _count(checked, alias or ("against" if against else "repeats"), workspace, compute, limit, dry, as_json)
 
@@ -107,7 +115,7 @@ def units(
         values["kinds"] = list(dict.fromkeys(kinds))
     if memory is not None:
         values["memory"] = memory
-    checked = parsed(UnitSettings, values | _assigned(settings), "repeats units")
+    checked = parsed(UnitSettings, values | assigned(settings, "--set"), "repeats units")
     compute = workers, scheduler, memory or checked.memory
     _count(checked, alias or ("units_against" if against else "units"), workspace, compute, limit, dry, as_json)
 
@@ -151,21 +159,6 @@ def _numbers(text: str) -> list[int]:
         return [int(part.replace("_", "")) for part in text.split(",")]
     except ValueError:
         raise UserError(f"--at-least {text!r}: expected numbers with commas between, such as 2,10,100") from None
-
-
-def _assigned(texts: list[str] | None) -> dict[str, Any]:
-    """KEY=VALUE options; values as in YAML. Raises UserError."""
-    import yaml
-
-    from pipeline.errors import UserError
-
-    values: dict[str, Any] = {}
-    for text in texts or []:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise UserError(f"--set {text!r}: expected KEY=VALUE, such as split=whitespace")
-        values[key] = yaml.safe_load(value) if value else ""
-    return values
 
 
 @app.command("show")

@@ -6,7 +6,15 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from cli.options import CorporaOption, LimitOption, MemoryOption, SchedulerOption, WorkersOption, WorkspaceOption
+from cli.options import (
+    CorporaOption,
+    LimitOption,
+    MemoryOption,
+    SchedulerOption,
+    WorkersOption,
+    WorkspaceOption,
+    assigned,
+)
 from cli.sql import ConfigOption, stages_of
 
 
@@ -63,7 +71,7 @@ def near(
         "bands": bands,
         "rows": rows,
     }
-    values = {key: value for key, value in given.items() if value} | _assigned(settings)
+    values = {key: value for key, value in given.items() if value} | assigned(settings, "--set")
     checked = parsed(NearSettings, values, "near")
     if curve:
         _show_curve(checked)
@@ -83,24 +91,6 @@ def near(
         _show(result)
     if alarm is not None:
         raise alarm
-
-
-def _assigned(texts: list[str] | None) -> dict[str, Any]:
-    """KEY=VALUE options, values as in YAML. Raises UserError."""
-    import yaml
-
-    from pipeline.errors import UserError
-
-    found = {}
-    for text in texts or []:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise UserError(f"--set {text!r}: expected KEY=VALUE, such as alarm_source=0.9")
-        try:
-            found[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise UserError(f"--set {text!r}: {value!r} is not a value") from None
-    return found
 
 
 def _show_curve(settings: Any) -> None:
