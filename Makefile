@@ -9,7 +9,7 @@ VENV_VLLM := .venv-vllm
 STAMP_VLLM := $(VENV_VLLM)/.tamis-installed
 
 # Targets without files of their name.
-.PHONY: readme peers help demo test test-long test-lm test-vllm vllm test-browser docs screenshots lint bench bench-lm bench-vllm bench-data bench-model bench-peers experiments experiments-preselect experiments-selections experiments-repeated experiments-membership experiments-methods experiments-tokens clean
+.PHONY: readme peers help demo test test-long test-lm test-vllm vllm test-browser docs screenshots lint bench bench-lm bench-vllm bench-data bench-model bench-peers experiments experiments-preselect experiments-selections experiments-repeated experiments-membership experiments-methods experiments-tokens clean faults
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -78,6 +78,9 @@ docs: $(STAMP)  ## the docs into site/, with their links and their commands chec
 
 screenshots: $(STAMP)  ## the pictures of the docs, taken by the browser tests from the demo's workspace
 	TAMIS_SCREENSHOTS=$(CURDIR)/docs/images $(MAKE) test-browser
+
+faults: $(STAMP)  ## faults on purpose: damaged files, killed processes, full disks (an hour; docs/data-contract.md)
+	$(BIN)/python -m tests.faults.campaign --each 20
 
 lint: $(STAMP)  ## format and check
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix . && $(BIN)/mypy

@@ -112,13 +112,13 @@ def trial(setting: Setting, kind: str, seed: int, folder: Path) -> Result:
     return settle(setting, kind, seed, what, workspace)
 
 
-def main() -> int:
+def main(given: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--each", type=int, default=20, help="faults of each kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="only kinds that contain this")
     parser.add_argument("--seconds", type=float, default=3600, help="start no further fault after so long")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tamis-faults-") as name:
         folder = Path(name)
