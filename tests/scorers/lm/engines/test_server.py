@@ -122,6 +122,21 @@ def test_a_server_tells_the_numbers_of_its_model(url: str, folder: Path, way: st
         assert len(server.generate(TEXTS[:1], Decoding("sampled", 6, 3, seed=1))[0]) == 3
 
 
+def test_choices_of_a_server_are_those_of_its_model_listed_or_not(url: str, folder: Path) -> None:
+    """vLLM lists its best twenty tokens; the others of a vocabulary of hundreds are asked for one by one."""
+    with open_engine(EngineSettings(engine="transformers", model=str(folder), device="cpu")) as engine:
+        prompts = engine.encode(TEXTS)
+        allowed = list(range(3, 60))
+        ours = engine.choices(prompts, allowed)
+    with open_engine(EngineSettings(engine="server", model="tea", url=url, tokenizer=str(folder))) as engine:
+        theirs = engine.choices(prompts, allowed)
+        listed = [engine._listed(prompt, allowed) for prompt in prompts]  # type: ignore[attr-defined]
+    np.testing.assert_allclose(theirs, ours, atol=1e-3, rtol=0)
+    known = ~np.isnan(np.array(listed))
+    assert known.any(axis=1).all()
+    assert not known.all()
+
+
 def test_a_server_is_asked_for_a_model_that_it_serves(url: str) -> None:
     with pytest.raises(EngineError, match="does not serve 'coffee'; it serves tea"):
         open_engine(EngineSettings(engine="server", model="coffee", url=url))
