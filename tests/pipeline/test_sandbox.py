@@ -225,12 +225,17 @@ def test_an_error_after_the_first_rows_is_told_too(here: Path) -> None:
 
 
 def test_ctrl_c_ends_a_query(here: Path) -> None:
-    with opened(Workspace(f"{here}/w"), locked=True) as connection:
-        timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
-        text = "SELECT sum(a.range * b.range % 7) FROM range(100000000) a, range(10000) b"
-        with pytest.raises(KeyboardInterrupt):
-            list(sandbox.batches(connection, text)[1])
+    # A shell that starts the tests in the background has them ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with opened(Workspace(f"{here}/w"), locked=True) as connection:
+            timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+            timer.start()
+            text = "SELECT sum(a.range * b.range % 7) FROM range(100000000) a, range(10000) b"
+            with pytest.raises(KeyboardInterrupt):
+                list(sandbox.batches(connection, text)[1])
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_threads_that_share_a_handle_read_from_their_own_place(tmp_path: Path) -> None:
