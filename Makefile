@@ -54,7 +54,7 @@ test-long: $(STAMP)  ## the longer proofs too (kills, clusters, bigger corpora)
 	$(BIN)/python -m pytest -m "slow" --timeout 1800
 
 test-lm: $(STAMP_LM)  ## tests that need torch, in an environment of their own (.venv-lm)
-	$(VENV_LM)/bin/python -m pytest $$(grep -rl --include='test_*.py' 'importorskip("torch")' tests)
+	$(VENV_LM)/bin/python -m pytest -m "not slow" $$(grep -rl --include='test_*.py' 'importorskip("torch")' tests)
 
 vllm: $(STAMP_VLLM)  ## .venv-vllm: vLLM in an environment of its own, for membership tests and labels
 

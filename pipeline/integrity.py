@@ -19,7 +19,7 @@ import xxhash
 
 CHECK = "check"
 """The key of a record's hash."""
-DAMAGE = ("crc", "checksum", "decompress", "deserialize", "corrupt", "unexpected end", "invalid", "malformed", "eof")
+DAMAGE = ("crc", "checksum", "decompress", "deserialize", "corrupt", "unexpected end", "malformed")
 """What Arrow says of a file whose bytes make no sense; OSErrors like those of a network that fails."""
 
 
@@ -54,18 +54,21 @@ def _hash(record: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def naming(name: str, local: bool) -> Iterator[None]:
+def naming(name: str) -> Iterator[None]:
     """Turn what Arrow says of a damaged Parquet file into Damaged with the file's name.
 
-    local: whether any OSError without a number is damage; on an object store it may be the network.
+    Only what sounds like damage: whoever reads one file may do other things meanwhile that fail by
+    themselves.
     """
     try:
         yield
     except pa.ArrowInvalid as error:
+        if "Parquet" not in str(error):
+            raise
         raise Damaged(f"{name} is not a whole Parquet file ({_short(error)})") from None
     except OSError as error:
         text = str(error).lower()
-        if error.errno is None and (local or any(word in text for word in DAMAGE)):
+        if error.errno is None and any(word in text for word in DAMAGE):
             raise Damaged(f"{name} is damaged ({_short(error)}); `tamis verify` lists what is, and mends it") from None
         raise
 

@@ -136,7 +136,7 @@ def read(store: Store, stage: str) -> list[Row]:
 def _segment(store: Store, name: str) -> list[Row]:
     """The rows of a segment. Raises Damaged if they are not those that its name was made of."""
     shown = store.shown(name)
-    with naming(shown, store.is_local):
+    with naming(shown):
         table = pq.read_table(store.open(name), columns=FIELDS)
     rows = [Row(*values) for values in zip(*(table.column(field).to_pylist() for field in FIELDS), strict=True)]
     if NAMED_BY_ROWS in name and name.rpartition("/")[2] != _segment_name(table):

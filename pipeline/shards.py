@@ -7,6 +7,7 @@ version (it writes its own into the file).
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -105,25 +106,29 @@ def _is_text_list(kind: pa.DataType) -> bool:
     return pa.types.is_list(kind) and _is_text(kind.value_type)
 
 
-def open_parquet(store: Store, name: str, buffer: int = 0) -> pq.ParquetFile:
+@contextlib.contextmanager
+def open_parquet(store: Store, name: str, buffer: int = 0) -> Iterator[pq.ParquetFile]:
     """A Parquet file of the workspace; pages are verified as they are read. Raises Damaged, which names the file.
 
     buffer: read a local file so many bytes at a time instead of mapping it: mapped pages count as a worker's memory.
     """
     pieces = bool(buffer) and store.is_local
-    with naming(store.shown(name), store.is_local):
-        return pq.ParquetFile(
+    with (
+        naming(store.shown(name)),
+        pq.ParquetFile(
             store.open(name),
             memory_map=store.is_local and not pieces,
             buffer_size=buffer if pieces else 0,
             pre_buffer=not store.is_local,
             page_checksum_verification=True,
-        )
+        ) as file,
+    ):
+        yield file
 
 
 def batches(store: Store, name: str, columns: list[str], buffer: int = 0) -> Iterator[pa.Table]:
     """The rows of a document shard in order, about BATCH_BYTES of text at a time."""
-    with open_parquet(store, name, buffer) as file, naming(store.shown(name), store.is_local):
+    with open_parquet(store, name, buffer) as file:
         for group in range(file.num_row_groups):
             # Decompressed bit by bit, a row group never lies in memory as a whole, and a batch is one contiguous array.
             for part in file.iter_batches(_rows_at_once(file, group), [group], columns, use_threads=False):
@@ -145,7 +150,7 @@ def _rows_at_once(file: pq.ParquetFile, group: int) -> int:
 
 def read_narrow(store: Store, name: str, columns: list[str] | None = None) -> pa.Table:
     """A whole narrow table, in order."""
-    with open_parquet(store, name) as file, naming(store.shown(name), store.is_local):
+    with open_parquet(store, name) as file:
         return file.read(columns=columns, use_threads=False)
 
 

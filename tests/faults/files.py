@@ -35,8 +35,9 @@ def flip(path: Path, rng: random.Random) -> None:
 
 def swap(path: Path, rng: random.Random) -> None:
     others = sorted(other for other in path.parent.glob(f"*{path.suffix}") if other != path)
-    if not others:
-        others = sorted(o for o in path.parent.parent.rglob(f"*{path.suffix}") if o != path)
+    if not others:  # a segment of the ledger is alone in its folder
+        ledger = next(parent for parent in path.parents if parent.name == "ledger")
+        others = sorted(o for o in ledger.rglob(f"*{path.suffix}") if o != path)
     other = rng.choice(others)
     data = path.read_bytes()
     path.write_bytes(other.read_bytes())
