@@ -98,7 +98,7 @@ def test_text_that_means_harm_stays_text(page: Any) -> None:
     page.locator("button:has-text('more documents')").click()
     shown = {
         card.locator("strong").text_content(): card.locator("pre").text_content()
-        for card in page.locator("article.card").all()
+        for card in page.locator("#documents article.card").all()
     }
     for name, text in HOSTILE.items():
         wanted = SIGN.sub(lambda found: f"U+{ord(found[0]):04X}", shortened(text))
@@ -137,7 +137,7 @@ def test_documents_are_found_by_words_source_selection_and_score(page: Any, work
     everything = count()
     page.get_by_label("words in the text or id").fill("window.HARMED")
     assert count() == 2
-    assert page.locator("article.card mark").first.text_content() == "window.harmed"
+    assert page.locator("#documents article.card mark").first.text_content() == "window.harmed"
     page.locator("#documents button:has-text('clear')").click()
     page.locator("#documents label:has-text('source') select").select_option(SOURCES[1])
     assert 0 < count() < everything
