@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import xxhash
 
 from pipeline import ledger
+from pipeline.errors import UserError
 from pipeline.integrity import Damaged
 from pipeline.ledger import Row
 from pipeline.stage import saved
@@ -43,11 +44,14 @@ class Fault:
 
 
 def verify(workspace: Workspace, seen: Callable[[int], None] = lambda size: None) -> list[Fault]:
-    """All faults, sorted by file. seen: told the bytes of each file that was read."""
+    """All faults, sorted by file. seen: told the bytes of each file read. Raises UserError if nothing is there."""
     store = workspace.store
     faults: list[Fault] = []
     todo: list[tuple[str, Row, str | None]] = []
-    for folder in ledger_folders(workspace):
+    folders = ledger_folders(workspace)
+    if not folders:
+        raise UserError(f"nothing in {workspace.url} to verify: no stage has been recorded there; -w names a workspace")
+    for folder in folders:
         try:
             saved(store, folder)
             rows = workspace.rows(folder)
@@ -67,7 +71,9 @@ def verify(workspace: Workspace, seen: Callable[[int], None] = lambda size: None
 
 
 def _files(store: Store, folder: str) -> dict[str, str]:
-    """{base name: name in the workspace} of what lies below a stage's folder."""
+    """{base name: name in the workspace} of a stage's files. Those of an export lie in folders of its own making."""
+    if not folder.startswith(ELSEWHERE):
+        return {name: f"{folder}/{name}" for name in store.sizes(folder)}
     root = store.path("")
     found = store.fs.find(store.path(folder)) if store.fs.isdir(store.path(folder)) else []
     return {path.rpartition("/")[2]: path[len(root) :].lstrip("/") for path in found}

@@ -12,8 +12,12 @@ import pytest
 
 from cli.main import main
 from pipeline import ledger
+from pipeline.config import load
+from pipeline.errors import UserError
+from pipeline.execute import Pool
 from pipeline.integrity import Damaged, sealed, unsealed
 from pipeline.ledger import Row
+from pipeline.run import run
 from pipeline.shards import batches, check_shard, read_narrow, write_narrow
 from pipeline.stage import Stage, saved
 from pipeline.storage import Store
@@ -118,6 +122,26 @@ def test_verify_finds_what_changed_and_lets_the_next_run_make_it_again(
     assert workspace.corpus("web").done == {}
     assert verify(workspace) == []
     assert forget(workspace, []) == 0
+
+
+def test_a_whole_run_with_rejects_and_an_export_has_no_faults(workspace: Workspace, pool: Pool, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"text": "one two"}\n{"text": ""}\nnot json\n{"text": "three"}\n')
+    (tmp_path / "run.yaml").write_text(
+        "corpora: {web: {sources: [in.jsonl]}}\nscores: [lengths]\n"
+        "selections: {all: {where: chars > 0}}\nexports: {all: {selection: all, format: hf}}\n"
+    )
+    run(load(str(tmp_path / "run.yaml")), workspace, pool)
+    sizes: list[int] = []
+    assert verify(workspace, sizes.append) == []
+    assert len(sizes) >= 4  # documents, scores, selection, export
+    exported = next(Path(workspace.url).glob("exports/*/**/train-*.parquet"))
+    flip(exported, random.Random(0))
+    assert [fault.file for fault in verify(workspace)] == [str(exported.relative_to(workspace.url))]
+
+
+def test_there_is_nothing_to_verify_where_nothing_was_run(workspace: Workspace) -> None:
+    with pytest.raises(UserError, match="to verify"):
+        verify(workspace)
 
 
 def test_verify_names_files_that_are_gone(workspace: Workspace, corpus: Path) -> None:
