@@ -52,7 +52,7 @@ def label(
     with held(place.store):
         with Pool(Compute(1, scheduler), place) as pool:
             found = make_sample(source, drawn, pool)
-        with Pool(judge_compute(Compute(None, scheduler)), place) as pool:
+        with Pool(judge_compute(checked, Compute(None, scheduler)), place) as pool:
             stage = make_labels(found, checked, pool, name)
     report = place.store.read_bytes(f"{stage.folder}/{EVIDENCE}")
     typer.echo(report.decode() if as_json else shown(found, stage.folder, orjson.loads(report)))

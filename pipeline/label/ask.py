@@ -24,6 +24,7 @@ from pipeline.execute import Counts, Job, Pool, pending
 from pipeline.label.judges import Voice, voice_of
 from pipeline.label.settings import UNHASHED, Judge, JudgeSettings
 from pipeline.preselect.sample import Sample
+from pipeline.resident import check_gpu, on_gpu
 from pipeline.shards import file_facts, read_narrow, write_narrow
 from pipeline.stage import Stage, saved
 from pipeline.workspace import shard_name
@@ -107,7 +108,7 @@ def ask_stage(
         fields["refines"] = refines
     return Stage(
         kind="answers",
-        name=judge.name,
+        name=judge.name if refines is None else f"{judge.name}-refined",
         parent=f"answers/{sample.corpus}",
         fields=fields,
         info={"corpus": sample.corpus, "sample": sample.folder, "model": judge.model},
@@ -121,9 +122,9 @@ def prompt_text(settings: JudgeSettings, texts: list[str], number: int) -> str:
     return listwise(settings.rubric, texts)
 
 
-def batch_names(groups: Groups, settings: JudgeSettings) -> list[str]:
-    """Names of the batches of a stage."""
-    count = -(-len(groups) // settings.batch)
+def batch_names(prompts: int, settings: JudgeSettings) -> list[str]:
+    """Names of the batches of a stage of so many prompts."""
+    count = -(-prompts // settings.batch)
     return [shard_name(i, count) for i in range(count)]
 
 
@@ -139,7 +140,7 @@ def ask(
 ) -> None:
     """Answer what is not answered yet. upto: only the first so many batches. Raises ShardsFailed."""
     workspace, store = sample.workspace, sample.workspace.store
-    names = batch_names(groups, settings)
+    names = batch_names(len(groups), settings)
     numbers = {name: i for i, name in enumerate(names)}
     todo = pending(workspace, stage.folder, names[:upto])
     if not todo:
@@ -155,7 +156,9 @@ def ask(
             judge, settings, rows.start, groups.rounds[rows], excerpts.ids.take(members), excerpts.texts.take(members)
         )
         jobs.append(Job(workspace, name, ((stage.folder, attempt),), task))
-    gpu = pool.compute.resources
+    gpu = {"GPU": 1.0} if on_gpu(judge.device) else None
+    if gpu:
+        check_gpu(pool)
     rows_done = pool.run(jobs, answer, f"ask {judge.name}", unit="batches", resources=gpu)
     if failed := {row.shard: row.error or "" for row in rows_done if not row.done}:
         raise ShardsFailed(f"label: judge {judge.name}", failed, len(rows_done))
@@ -166,7 +169,7 @@ def read_answers(
 ) -> Answers:
     """The answers of a stage, all batches or the first `upto`."""
     store = sample.workspace.store
-    names = batch_names(groups, settings)[:upto]
+    names = batch_names(len(groups), settings)[:upto]
     table = pa.concat_tables([read_narrow(store, f"{stage.folder}/{name}.parquet") for name in names])
     flat = table.column("logprobs").combine_chunks().flatten().to_numpy()
     count = table.num_rows

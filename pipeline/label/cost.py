@@ -31,15 +31,23 @@ class Cost:
 def cost(documents: int, settings: JudgeSettings, overhead: int, excerpt: float | None = None) -> Cost:
     """documents: of the sample. overhead: tokens of a prompt without its texts. excerpt: mean tokens of an excerpt,
     the setting's limit where it is not known."""
-    slots = settings.slots
-    anchors = settings.anchors if settings.way == "listwise" else 0
-    own = slots - anchors
-    prompts = settings.rounds * -(-documents // own)
+    asked = prompts(documents, settings)
     if settings.refine is not None:
-        prompts += settings.refine.rounds * -(-near_count(documents, settings) // own)
-    prompts *= len(settings.judges)
+        asked += refine_prompts(documents, settings)
+    asked *= len(settings.judges)
     length = settings.excerpt if excerpt is None else excerpt
-    return Cost(prompts, round(prompts * (overhead + slots * (length + MARKS))))
+    return Cost(asked, round(asked * (overhead + settings.slots * (length + MARKS))))
+
+
+def prompts(documents: int, settings: JudgeSettings) -> int:
+    """Prompts of the first rounds of one judge."""
+    return settings.rounds * -(-documents // settings.own)
+
+
+def refine_prompts(documents: int, settings: JudgeSettings) -> int:
+    """Prompts of a refinement of one judge."""
+    assert settings.refine is not None
+    return settings.refine.rounds * -(-near_count(documents, settings) // settings.own)
 
 
 def near_count(documents: int, settings: JudgeSettings) -> int:

@@ -7,7 +7,6 @@ voice.asker           # prompts as token ids, letters as tokens
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from pipeline.errors import UserError
 from pipeline.label.settings import Judge, JudgeSettings
 from scorers.judge.prompts import GRADE_OPENERS, LETTER_OPENERS, LETTERS, Asker
+from scorers.lm.engines import engine_facts
 from scorers.lm.engines.text import read_codec
 
 PLACEHOLDER = "\ue000content\ue000"
@@ -68,54 +68,28 @@ def _folder(judge: Judge) -> Path:
 
 
 def _identity(judge: Judge, folder: Path) -> dict[str, Any]:
+    """What decides the answers: the engine, and the model or, of a server's, the tokenizer."""
     from pipeline import models
     from pipeline.preselect.panel import identity
 
     if judge.engine == "server":
-        tokenizer = models.content_hash(folder / "tokenizer.json")
-        return {"engine": "server", "model": judge.model, "tokenizer": tokenizer}
-    own: dict[str, Any] = {"model": identity(folder, judge.trust_remote_code), "dtype": judge.dtype}
-    if judge.engine == "vllm":
-        from scorers.lm.engines.process import vllm_python, vllm_version
-
-        return own | {"engine": "vllm", "version": vllm_version(vllm_python(judge.python))}
-    from scorers.lm.model import engine_record
-
-    assert judge.dtype != "float16", "the settings say so"
-    device = "cpu" if judge.device == "auto" else judge.device
-    return own | {"engine": "transformers", "device": judge.device} | engine_record(judge.dtype, device, "sdpa")
+        return engine_facts(judge) | {"tokenizer": models.content_hash(folder / "tokenizer.json")}
+    return engine_facts(judge) | {"weights": identity(folder, judge.trust_remote_code)}
 
 
 def _frame(folder: Path) -> tuple[str, str] | None:
     """What the chat template puts before and after a user's message; None without a template."""
+    from pipeline.trainer.encode import chat_template, special_tokens, tokenizer_config
     from pipeline.trainer.template import compiled
 
-    source, specials = _template(folder)
+    file = folder / "tokenizer.json"
+    config = tokenizer_config(str(folder), file)
+    source = chat_template(config, file)
     if source is None:
         return None
+    specials = tuple(sorted(special_tokens(config).items()))
     text = compiled(source, specials).text([{"role": "user", "content": PLACEHOLDER}], answer=True)
     before, found, after = text.partition(PLACEHOLDER)
     if not found or PLACEHOLDER in after:
         raise UserError(f"{folder}: its chat template does not show a user's message once; set `chat: false`")
     return before, after
-
-
-def _template(folder: Path) -> tuple[str | None, tuple[tuple[str, str], ...]]:
-    """The template's source, and the special tokens that it may name."""
-    settings: dict[str, Any] = {}
-    file = folder / "tokenizer_config.json"
-    if file.is_file():
-        settings = json.loads(file.read_text(encoding="utf-8"))
-    specials = []
-    for key in ("bos_token", "eos_token", "pad_token", "unk_token"):
-        value = settings.get(key)
-        value = value.get("content") if isinstance(value, dict) else value
-        if isinstance(value, str):
-            specials.append((key, value))
-    source = settings.get("chat_template")
-    if isinstance(source, list):
-        named = {one.get("name"): one.get("template") for one in source}
-        source = named.get("default")
-    if source is None and (folder / "chat_template.jinja").is_file():
-        source = (folder / "chat_template.jinja").read_text(encoding="utf-8")
-    return source, tuple(specials)

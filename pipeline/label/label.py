@@ -4,7 +4,7 @@
 
     id, source, domain   strings
     weight               float64, see the sample
-    chars, tokens        int64, of the excerpt that was judged
+    chars, tokens        int64, of the excerpt that the first judge read
     prompts              int32, how many prompts it was in
     reason               string, why there is no quality: judges_disagree; null if there is one
     judge                float64, the quality: a Plackett-Luce utility in nats, or the expected grade; of two judges the
@@ -89,9 +89,8 @@ def first_groups(documents: int, settings: JudgeSettings) -> Groups:
     if settings.way == "pointwise":
         rows = np.tile(np.arange(documents, dtype=np.int32), settings.rounds)[:, None]
         return Groups(rows, np.repeat(np.arange(settings.rounds, dtype=np.int32), documents))
-    anchors = settings.anchors if settings.way == "listwise" else 0
     try:
-        return design(documents, settings.slots, settings.rounds, anchors, settings.seed)
+        return design(documents, settings.slots, settings.rounds, settings.fixed, settings.seed)
     except ValueError as error:
         raise UserError(f"labels: {error}; take a larger sample or a smaller `group`") from None
 
@@ -105,13 +104,15 @@ def make_labels(sample: Sample, settings: JudgeSettings, pool: Pool, name: str =
     if not todo and store.exists(f"{stage.folder}/{EVIDENCE}"):
         return stage
     begun = time.time()
-    judged = []
-    for judge, voice in zip(settings.judges, voices, strict=True):
-        excerpts = read_excerpts(sample, voice, settings)
+    read = [read_excerpts(sample, voice, settings) for voice in voices]
+    for voice, excerpts in zip(voices, read, strict=True):
         overhead = len(voice.asker.ids(settings.rubric)) + FRAME
         check(cost(len(excerpts), settings, overhead, float(excerpts.tokens.mean())), len(excerpts), settings)
-        judged.append(_judged(sample, judge, voice, settings, excerpts, pool))
-    table = _table(sample, judged, excerpts, settings)
+    judged = [
+        _judged(sample, judge, voice, settings, excerpts, pool)
+        for judge, voice, excerpts in zip(settings.judges, voices, read, strict=True)
+    ]
+    table = _table(sample, judged, read[0], settings)
     store.sweep(stage.folder)
     if saved(store, stage.folder) is None:
         stage.save(store)
@@ -137,7 +138,7 @@ def _judged(
     groups = first_groups(len(excerpts), settings)
     stage = ask_stage(sample, judge, voice, settings)
     try:
-        if len(batch_names(groups, settings)) > PROBE:
+        if len(batch_names(len(groups), settings)) > PROBE:
             ask(stage, sample, judge, settings, excerpts, groups, pool, upto=PROBE)
             early = read_answers(sample, stage, groups, settings, upto=PROBE)
             _refuse(sample, stage, judge, settings, _evidence(early, len(excerpts), settings), early=True)
@@ -180,18 +181,21 @@ def _refined(
     quality = fit(answers.groups.members, answers.logprobs, len(excerpts)).utility
     distance = np.abs(quality - np.quantile(quality, 1 - settings.refine.cut))
     near = np.sort(np.argsort(distance, kind="stable")[: near_count(len(excerpts), settings)])
-    anchors = settings.anchors if settings.way == "listwise" else 0
-    more = design(
-        len(excerpts), settings.slots, settings.refine.rounds, anchors, settings.seed, near, first_round=settings.rounds
-    )
-    refines = {"answers": first.hash} | settings.refine.model_dump()
-    stage = ask_stage(sample, judge, voice, settings, refines)
+    rounds, fixed, seed = settings.refine.rounds, settings.fixed, settings.seed
+    more = design(len(excerpts), settings.slots, rounds, fixed, seed, near, first_round=settings.rounds)
+    stage = refine_stage(sample, judge, voice, settings, first)
     ask(stage, sample, judge, settings, excerpts, more, pool)
     added = read_answers(sample, stage, more, settings)
     groups = Groups(
         np.concatenate([answers.groups.members, more.members]), np.concatenate([answers.groups.rounds, more.rounds])
     )
     return Answers(groups, np.concatenate([answers.logprobs, added.logprobs]), answers.tokens + added.tokens)
+
+
+def refine_stage(sample: Sample, judge: Judge, voice: Voice, settings: JudgeSettings, first: Stage) -> Stage:
+    """The answers about documents next to the cut, which follow from the first answers."""
+    assert settings.refine is not None
+    return ask_stage(sample, judge, voice, settings, {"answers": first.hash} | settings.refine.model_dump())
 
 
 def _evidence(answers: Answers, documents: int, settings: JudgeSettings) -> Evidence:

@@ -104,6 +104,16 @@ class JudgeSettings(BaseModel):
         return {"listwise": self.group, "pairwise": 2, "pointwise": 1}[self.way]
 
     @property
+    def fixed(self) -> int:
+        """Texts of one prompt that are anchors."""
+        return self.anchors if self.way == "listwise" else 0
+
+    @property
+    def own(self) -> int:
+        """Texts of one prompt that a round brings in."""
+        return self.slots - self.fixed
+
+    @property
     def symbols(self) -> int:
         """Answers to choose from."""
         return self.grades if self.way == "pointwise" else self.slots

@@ -12,24 +12,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import orjson
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.classifier import MODEL, model_file
 from pipeline.config_errors import parsed
 from pipeline.execute import Compute, Pool
 from pipeline.label.ask import ask_stage, batch_names
-from pipeline.label.cost import Cost, cost, measured_rate, shown
+from pipeline.label.cost import Cost, cost, measured_rate, prompts, refine_prompts, shown
 from pipeline.label.judges import voice_of
-from pipeline.label.label import FRAME, first_groups, labels_stage, make_labels
+from pipeline.label.label import FRAME, labels_stage, make_labels, refine_stage
 from pipeline.label.settings import JudgeSettings
-from pipeline.preselect.sample import count_sample, find_sample, make_sample, sample_stage
+from pipeline.preselect.sample import count_sample, find_sample, make_sample
 from pipeline.preselect.settings import LabelSettings, SampleSettings
-from pipeline.preselect.steps import Step
-from pipeline.preselect.train import LABELS, make_classifier, train_stage
-from pipeline.shards import read_narrow
-from pipeline.stage import saved
-from pipeline.workspace import Workspace, shard_name
+from pipeline.preselect.steps import Step, sample_step, teach
+from pipeline.preselect.train import train_stage
+from pipeline.workspace import Workspace
 from pipeline.yaml_file import changed, placed, read_yaml
 from scorers.fasttext.train import TrainSettings
 
@@ -81,18 +78,19 @@ def expected_cost(
 def known_steps(workspace: Workspace, name: str, settings: LabelsSettings) -> list[Step]:
     """The stages as far as they can be named: those after the sample need it to be there. Fetches the models."""
     corpus = workspace.corpus(settings.corpus)
-    drawn = sample_stage(corpus, settings.sample)
-    record = saved(workspace.store, drawn.folder)
-    count = None if record is None else record["info"]["num_shards"]
-    steps = [Step(drawn, None if count is None else [shard_name(i, count) for i in range(count)])]
+    steps = [sample_step(corpus, settings.sample)]
     sample = find_sample(corpus, settings.sample)
     if sample is None:
         return steps
     judge = read_judge(settings.judge)
     voices = [voice_of(one, judge) for one in judge.judges]
-    groups = first_groups(sum(row.rows_out for row in sample.rows.values()), judge)
+    documents = sum(row.rows_out for row in sample.rows.values())
     for one, voice in zip(judge.judges, voices, strict=True):
-        steps.append(Step(ask_stage(sample, one, voice, judge), batch_names(groups, judge)))
+        first = ask_stage(sample, one, voice, judge)
+        steps.append(Step(first, batch_names(prompts(documents, judge), judge)))
+        if judge.refine is not None:
+            more = refine_stage(sample, one, voice, judge, first)
+            steps.append(Step(more, batch_names(refine_prompts(documents, judge), judge)))
     made = labels_stage(sample, judge, voices, name)
     trained = train_stage(sample, {"hash": made.hash}, settings.labels, settings.train, name)
     return [*steps, Step(made, sample.shards), Step(trained, ["model"], MODEL)]
@@ -111,22 +109,15 @@ def trained_model(workspace: Workspace, name: str, settings: LabelsSettings) -> 
 
 def make_labelled(workspace: Workspace, name: str, settings: LabelsSettings, pool: Pool) -> str:
     """Make what is not made yet; the path or URL of the classifier. The caller holds the lock."""
-    from pipeline.preselect.evaluate import evaluate
-
     sample = make_sample(workspace.corpus(settings.corpus), settings.sample, pool)
-    with Pool(judge_compute(pool.compute), workspace) as own:
-        labels = make_labels(sample, read_judge(settings.judge), own, name)
-    stage = make_classifier(sample, labels.folder, settings.labels, settings.train, name)
-    path = model_file(workspace, stage)
-    assert path is not None, "a classifier was just trained"
-    report = f"{stage.folder}/evaluation.json"
-    if settings.labels.held_out and not workspace.store.exists(report):
-        values = evaluate(sample, read_narrow(workspace.store, f"{stage.folder}/{LABELS}"), path)
-        workspace.store.write_bytes(report, orjson.dumps(values, option=orjson.OPT_INDENT_2))
-    return path
+    judge = read_judge(settings.judge)
+    with Pool(judge_compute(judge, pool.compute), workspace) as own:
+        labels = make_labels(sample, judge, own, name)
+    return teach(sample, labels, settings.labels, settings.train, name)
 
 
-def judge_compute(compute: Compute) -> Compute:
-    """Where a judge runs: one worker on this machine, for the engine keeps the cores or the GPU busy; or the cluster's
-    workers, each with an engine of its own."""
-    return Compute(1, compute.scheduler, None if compute.scheduler is None else compute.memory)
+def judge_compute(settings: JudgeSettings, compute: Compute) -> Compute:
+    """Where judges run: one worker on this machine, for the engine keeps the cores or the GPU busy; or the cluster's
+    workers, each with an engine of its own. Judges on `device: cuda` ask for a worker with the resource GPU."""
+    offers = {"GPU": 1.0} if any(judge.device == "cuda" for judge in settings.judges) else None
+    return Compute(1, compute.scheduler, None if compute.scheduler is None else compute.memory, offers)

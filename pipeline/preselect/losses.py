@@ -19,7 +19,6 @@ same bytes.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +26,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from pipeline.errors import ShardsFailed, UserError
+from pipeline.errors import ShardsFailed
 from pipeline.execute import Counts, Job, Pool, pending
+from pipeline.extras import needed
 from pipeline.preselect.panel import check_tokenizers, context_of, folder, identity
 from pipeline.preselect.sample import Sample
 from pipeline.preselect.settings import PanelModel, PanelSettings
@@ -88,9 +88,7 @@ def losses_stage(sample: Sample, panel: PanelSettings, one: PanelModel, place: P
 
 def losses_stages(sample: Sample, panel: PanelSettings) -> dict[str, tuple[Stage, Path]]:
     """{model name: its stage and its folder}, in the panel's order. Fetches models that are on the hub."""
-    for package in ("torch", "transformers"):
-        if importlib.util.find_spec(package) is None:
-            raise UserError(f"{package} is not installed; a panel needs the extra lm: pip install 'tamis[lm]'")
+    needed("a panel", "lm", "torch", "transformers")
     places = [folder(one, panel) for one in panel.models]
     context = context_of(panel, places)
     return {

@@ -18,13 +18,13 @@ from pipeline.execute import Compute, Pool, pending
 from pipeline.preselect.losses import losses_stages, make_losses
 from pipeline.preselect.matrix import make_pairs, pairs_stage
 from pipeline.preselect.panel import read_panel
-from pipeline.preselect.sample import find_sample, make_sample, sample_stage
+from pipeline.preselect.sample import Sample, find_sample, make_sample, sample_stage
 from pipeline.preselect.settings import LabelSettings, PanelSettings, SampleSettings, StrengthSettings
 from pipeline.preselect.strength import make_strength, strength_stage
 from pipeline.preselect.train import LABELS, make_classifier, train_stage
 from pipeline.shards import read_narrow
 from pipeline.stage import Stage, saved
-from pipeline.workspace import Workspace, shard_name
+from pipeline.workspace import Corpus, Workspace, shard_name
 from scorers.fasttext.train import TrainSettings
 
 
@@ -54,10 +54,7 @@ class Step:
 def known_steps(workspace: Workspace, name: str, settings: PreselectSettings) -> list[Step]:
     """The stages as far as they can be named: those after the sample need it to be there. Fetches the models."""
     corpus = workspace.corpus(settings.corpus)
-    drawn = sample_stage(corpus, settings.sample)
-    record = saved(workspace.store, drawn.folder)
-    count = None if record is None else record["info"]["num_shards"]
-    steps = [Step(drawn, None if count is None else [shard_name(i, count) for i in range(count)])]
+    steps = [sample_step(corpus, settings.sample)]
     sample = find_sample(corpus, settings.sample)
     if sample is None:
         return steps
@@ -81,8 +78,6 @@ def make_preselect(workspace: Workspace, name: str, settings: PreselectSettings,
 
     The panel runs in workers of its own: one on this machine, or those with the resource GPU of the run's cluster.
     """
-    from pipeline.preselect.evaluate import evaluate
-
     sample = make_sample(workspace.corpus(settings.corpus), settings.sample, pool)
     panel = read_panel(settings.panel)
     losses = {key: stage for key, (stage, _) in losses_stages(sample, panel).items()}
@@ -91,14 +86,30 @@ def make_preselect(workspace: Workspace, name: str, settings: PreselectSettings,
             make_losses(sample, panel, own)
     make_pairs(sample, panel, losses, pool)
     strengths = make_strength(sample, panel, losses, settings.strength, name)
-    stage = make_classifier(sample, strengths.folder, settings.labels, settings.train, name)
+    return teach(sample, strengths, settings.labels, settings.train, name)
+
+
+def teach(sample: Sample, strengths: Stage, labels: LabelSettings, settings: TrainSettings, name: str) -> str:
+    """Train a classifier on strengths and evaluate it on the held-out domains; its path or URL."""
+    from pipeline.preselect.evaluate import evaluate
+
+    workspace = sample.workspace
+    stage = make_classifier(sample, strengths.folder, labels, settings, name)
     path = model_file(workspace, stage)
     assert path is not None, "a classifier was just trained"
     report = f"{stage.folder}/evaluation.json"
-    if settings.labels.held_out and not workspace.store.exists(report):
+    if labels.held_out and not workspace.store.exists(report):
         values = evaluate(sample, read_narrow(workspace.store, f"{stage.folder}/{LABELS}"), path)
         workspace.store.write_bytes(report, orjson.dumps(values, option=orjson.OPT_INDENT_2))
     return path
+
+
+def sample_step(corpus: Corpus, settings: SampleSettings) -> Step:
+    """The sample, with its shards once they are known."""
+    drawn = sample_stage(corpus, settings)
+    record = saved(corpus.workspace.store, drawn.folder)
+    count = None if record is None else record["info"]["num_shards"]
+    return Step(drawn, None if count is None else [shard_name(i, count) for i in range(count)])
 
 
 def panel_compute(panel: PanelSettings, compute: Compute) -> Compute:

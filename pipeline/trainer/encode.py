@@ -67,8 +67,8 @@ def tokenizing(data: DataSettings) -> Tokenizing:
     file = models.local_file(data.tokenizer, "tokenizer")
     file = file / "tokenizer.json" if file.is_dir() else file
     tokenizer = _opened(str(file))
-    config = _config(data.tokenizer, file)
-    specials = {key: _text(value) for key, value in config.items() if key.endswith("_token") and value is not None}
+    config = tokenizer_config(data.tokenizer, file)
+    specials = special_tokens(config)
     ids = {key: tokenizer.token_to_id(text) for key, text in specials.items()}
     eos = data.eos if data.eos is not None else ids.get("eos_token")
     bos = data.bos if data.bos is not None else ids.get("bos_token")
@@ -79,7 +79,7 @@ def tokenizing(data: DataSettings) -> Tokenizing:
             f"and `eos` to ids, if need be to ones behind its vocabulary of {tokenizer.get_vocab_size()}"
         )
     vocabulary = max([*tokenizer.get_vocab(with_added_tokens=True).values(), bos, -1 if eos is None else eos]) + 1
-    template = _template(config, file) if data.messages is not None else None
+    template = chat_template(config, file) if data.messages is not None else None
     made = Tokenizing(
         str(file), models.content_hash(file), bos, eos, vocabulary, template, tuple(sorted(specials.items()))
     )
@@ -88,7 +88,7 @@ def tokenizing(data: DataSettings) -> Tokenizing:
     return made
 
 
-def _config(named: str, file: Path) -> dict[str, Any]:
+def tokenizer_config(named: str, file: Path) -> dict[str, Any]:
     """What tokenizer_config.json says, or special_tokens_map.json where there is none."""
     if not Path(named).expanduser().exists() and "://" not in named:
         for name in ("tokenizer_config.json", "chat_template.jinja"):
@@ -113,11 +113,14 @@ def _fetched(repository: str, name: str) -> None:
         return
 
 
-def _text(value: Any) -> str:
-    return value["content"] if isinstance(value, dict) else str(value)
+def special_tokens(config: dict[str, Any]) -> dict[str, str]:
+    """{bos_token: "<s>", ...}: what a chat template may name."""
+    values = {key: value for key, value in config.items() if key.endswith("_token") and value is not None}
+    return {key: value["content"] if isinstance(value, dict) else str(value) for key, value in values.items()}
 
 
-def _template(config: dict[str, Any], file: Path) -> str | None:
+def chat_template(config: dict[str, Any], file: Path) -> str | None:
+    """The source of the template that comes with a tokenizer.json; None without one."""
     beside = file.parent / "chat_template.jinja"
     if beside.is_file():
         return beside.read_text(encoding="utf-8")

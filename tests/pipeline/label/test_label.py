@@ -209,7 +209,9 @@ def test_a_prompt_that_does_not_fit_says_what_to_make_smaller(sample: Sample, fo
 
 def test_a_config_goes_from_a_judge_to_scores(workspace: Workspace, pool: Pool, folder: Path, tmp_path: Path) -> None:
     web(workspace, domains=8, per_domain=5)
-    (tmp_path / "judge.yaml").write_text(yaml.safe_dump(settings(folder).model_dump(mode="json", exclude_none=True)))
+    (tmp_path / "judge.yaml").write_text(
+        yaml.safe_dump(settings(folder, refine={"share": 0.3, "rounds": 1}).model_dump(mode="json", exclude_none=True))
+    )
     rows = orjson.dumps({"text": "one because two", "source": "s"}) + b"\n"
     (tmp_path / "in.jsonl").write_bytes(b"".join(rows.replace(b"one", b"word %d" % n) for n in range(30)))
     config = {
@@ -229,7 +231,10 @@ def test_a_config_goes_from_a_judge_to_scores(workspace: Workspace, pool: Pool, 
     run(checked, workspace, pool)
     steps = plan(checked, workspace)
     assert {step.state for step in steps} == {"done"}
-    assert [step.kind for step in steps] == ["ingest", "sample", "answers", "strength", "preselect-train", "score"]
+    assert [step.kind for step in steps] == [
+        *("ingest", "sample", "answers", "answers"),  # the first rounds, and those next to the cut
+        *("strength", "preselect-train", "score"),
+    ]
     changed = yaml.safe_load((tmp_path / "judge.yaml").read_text()) | {"rubric": "Is short."}
     (tmp_path / "judge.yaml").write_text(yaml.safe_dump(changed))
     states = {step.kind: step for step in plan(checked, workspace)}
