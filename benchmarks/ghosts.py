@@ -25,10 +25,11 @@ from benchmarks.statistics import compare, median
 from scorers.ghosts.edit import splice, to_arrow
 from scorers.ghosts.find import Finder, Settings, load, schema_for
 from scorers.ghosts.generator import Generator, draw, nulls
-from scorers.ghosts.kernel import canonical_words, probes
+from scorers.ghosts.kernel import probes
 from scorers.ghosts.places import choose_places
 from scorers.ghosts.search import searcher
 from scorers.ghosts.windows import Registered, _registered
+from scorers.ghosts.word_kernel import canonical_words
 from scorers.ghosts.wordlists import eff_large
 from scorers.texts import Texts
 

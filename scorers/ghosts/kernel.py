@@ -7,20 +7,18 @@ one load, then in the sorted probes: so the size of a registry hardly shows. Wha
 per million words; windows.py and runs.py decide about them.
 
     found = scan(data, offsets, vocabulary, probes)          # structured array, FOUND
-    words = canonical_words(data, offsets)                   # for tables and tests
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 
-from scorers.bits import inlined, load_bytes, pointer, read_only, trailing_zeros
-from scorers.ghosts.canonical import IGNORED, LARGEST, SEPARATOR, fold_table
+from scorers.bits import inlined, pointer, read_only
+from scorers.ghosts.word_kernel import next_word, tables
 from scorers.jit import kernel
-from scorers.words import decode, mix
+from scorers.words import mix
 
 WINDOW, RUN = 1, 2
 """Kinds of what is found."""
@@ -56,10 +54,7 @@ _FOLD = np.uint64(0xBF58476D1CE4E5B9)
 _ROLL = np.uint64(0xD6E8FEB86659FD93)
 _BITMAP_SHIFT = np.uint64(64 - 17)
 _SIX, _SIXTY_THREE, _32 = np.uint64(6), np.uint64(63), np.uint64(32)
-_ONE, _THREE = np.uint64(1), np.uint64(3)
-_EACH_20, _EACH_7F, _EACH_80 = (np.uint64(0x0101010101010101 * byte) for byte in (0x20, 0x7F, 0x80))
-_FROM_A, _PAST_Z = (np.uint64(0x0101010101010101 * (0x80 - byte)) for byte in (ord("a"), ord("z") + 1))
-_FROM_0, _PAST_9 = (np.uint64(0x0101010101010101 * (0x80 - byte)) for byte in (ord("0"), ord("9") + 1))
+_ONE = np.uint64(1)
 
 
 @dataclass(frozen=True)
@@ -82,16 +77,6 @@ class Probes:
     listed: bool
     blocks: np.ndarray
     sorted: np.ndarray
-
-
-@dataclass(frozen=True)
-class CanonicalWords:
-    """Canonical words of n documents: doc_offsets int64 (n + 1,); begins, ends int64, bytes within the document."""
-
-    doc_offsets: np.ndarray
-    begins: np.ndarray
-    ends: np.ndarray
-    hashes: np.ndarray
 
 
 def vocabulary(words: dict[int, int]) -> Vocabulary:
@@ -127,15 +112,6 @@ def _bloom(probe: np.ndarray, blocks: int) -> tuple[np.ndarray, np.ndarray]:
     return place, bits
 
 
-@cache
-def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """ASCII letters (0 separates), and the arrays of the fold table."""
-    table = fold_table()
-    ascii_letters = np.array([max(table.fold(c), 0) for c in range(128)], np.uint8)
-    assert all(table.fold(c) >= 0 for c in range(128))
-    return tuple(map(read_only, (ascii_letters, table.index, table.pages, table.several)))  # type: ignore[return-value]
-
-
 def scan(data: np.ndarray, offsets: np.ndarray, words: Vocabulary, known: Probes) -> np.ndarray:
     """FOUND of the documents ``data[offsets[d]:offsets[d + 1]]``, in order of documents and of ends.
 
@@ -147,7 +123,7 @@ def scan(data: np.ndarray, offsets: np.ndarray, words: Vocabulary, known: Probes
         doc, num = _scan(
             read_only(data),
             read_only(offsets),
-            *_tables(),
+            *tables(),
             read_only(words.bitmap),
             read_only(words.slots),
             read_only(words.flags),
@@ -164,15 +140,6 @@ def scan(data: np.ndarray, offsets: np.ndarray, words: Vocabulary, known: Probes
         found = np.concatenate([found, np.empty((len(found) * 3, _FIELDS), np.int64)])
 
 
-def canonical_words(data: np.ndarray, offsets: np.ndarray) -> CanonicalWords:
-    """All canonical words, as the pass sees them."""
-    most = int(offsets[-1] - offsets[0]) // 2 + len(offsets)
-    begins, ends, hashes = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.uint64)
-    doc_offsets = np.zeros(len(offsets), np.int64)
-    num = _words(read_only(data), read_only(offsets), *_tables(), doc_offsets, begins, ends, hashes)
-    return CanonicalWords(doc_offsets, begins[:num], ends[:num], hashes[:num])
-
-
 def window_hashes(hashes: np.ndarray, size: int) -> np.ndarray:
     """uint64 of the windows of `size` words: of (n, length) word hashes, (n, length - size + 1)."""
     rolled = np.zeros((len(hashes), hashes.shape[1] - size + 1), np.uint64)
@@ -186,107 +153,6 @@ def _mixed(h: np.ndarray) -> np.ndarray:
     h = (h ^ (h >> _32)) * _FOLD
     h = (h ^ (h >> np.uint64(29))) * np.uint64(0x94D049BB133111EB)
     return h ^ (h >> _32)
-
-
-@inlined
-def _plain_letters(x):
-    """How many of 8 bytes, from the lowest, are ASCII letters or digits; and the bytes with letters in lower case."""
-    plain = x & _EACH_7F
-    lower = plain | _EACH_20
-    letter = (lower + _FROM_A) & ~(lower + _PAST_Z)
-    digit = (plain + _FROM_0) & ~(plain + _PAST_9)
-    other = ~((letter | digit) & ~x) & _EACH_80
-    return np.int64(trailing_zeros(other) >> _THREE), lower
-
-
-@kernel
-def _folded_word(text, i, end, letters, page_of, page, several):
-    """_next_word for any characters, letter by letter."""
-    begin, stop, h, chunk, size = np.int64(-1), i, _SEED, np.uint64(0), 0
-    while i < end:
-        point, width = np.int64(text[i]), 1
-        if point < 128:
-            value = np.int64(letters[point])
-        else:
-            point, width = decode(text, i, end)
-            value = point
-            if point < LARGEST:
-                value = np.int64(page[np.int64(page_of[point >> 7]) << 7 | (point & 127)])
-        if value == SEPARATOR:
-            if begin >= 0:
-                break
-        elif value != IGNORED:
-            if begin < 0:
-                begin = i
-            stop = i + width
-            more = np.int64(0)
-            if value < 0:
-                more = -1 - value
-                value = np.int64(several[more - 1])
-            while value:
-                # The letter's UTF-8, byte by byte.
-                left = 0 if value < 0x80 else 1 if value < 0x800 else 2 if value < 0x10000 else 3
-                byte = value if left == 0 else (0xFF00 >> left + 1 & 0xFF) | value >> 6 * left
-                while True:
-                    chunk |= np.uint64(byte) << np.uint64(8 * size)
-                    size += 1
-                    if size == 8:
-                        h = (h ^ chunk) * _FOLD
-                        h ^= h >> _32
-                        chunk, size = np.uint64(0), 0
-                    if left == 0:
-                        break
-                    left -= 1
-                    byte = 0x80 | (value >> 6 * left & 0x3F)
-                value = np.int64(0)
-                if more:
-                    value = np.int64(several[more])
-                    more += 1
-        i += width
-    return begin, stop, mix(h ^ (chunk | _ONE << np.uint64(8 * size))), i
-
-
-@inlined
-def _next_word(text, i, end, limit, letters, page_of, page, several):
-    """(begin, end, hash, where to go on) of the first word at or after i; begin is -1 if there is none.
-
-    The hash is that of scorers.words.hash_bytes over the canonical word in UTF-8. Nearly every word is ASCII up to the
-    character after it: eight bytes at a time. Any other one starts again, letter by letter.
-    """
-    while i < end and text[i] < 128 and not letters[text[i]]:
-        i += 1
-    begin, h = i, _SEED
-    run, lower = _plain_letters(load_bytes(text, i, limit))
-    run = min(run, end - i)
-    while run == 8:
-        h = (h ^ lower) * _FOLD
-        h ^= h >> _32
-        i += 8
-        run, lower = _plain_letters(load_bytes(text, i, limit))
-        run = min(run, end - i)
-    i += run
-    mark = _ONE << np.uint64(8 * run)
-    h = mix(h ^ ((lower & (mark - _ONE)) | mark))
-    if i < end and text[i] >= 128:
-        return _folded_word(text, begin, end, letters, page_of, page, several)
-    return (begin if i > begin else np.int64(-1)), i, h, i
-
-
-@kernel
-def _words(data, offsets, letter_of, index, pages, several_of, doc_offsets, begins, ends, hashes):
-    text, letters, page_of = pointer(data), pointer(letter_of), pointer(index)
-    page, several, limit = pointer(pages), pointer(several_of), len(data)
-    num = 0
-    for doc in range(len(offsets) - 1):
-        first, i, end = offsets[doc], offsets[doc], offsets[doc + 1]
-        while True:
-            begin, stop, h, i = _next_word(text, i, end, limit, letters, page_of, page, several)
-            if begin < 0:
-                break
-            begins[num], ends[num], hashes[num] = begin - first, stop - first, h
-            num += 1
-        doc_offsets[doc + 1] = num
-    return num
 
 
 @inlined
@@ -397,7 +263,7 @@ def _scan(
         run_hash = np.uint64(0)
         at = 0
         while True:
-            begin, stop, h, i = _next_word(text, i, end, limit, letters, page_of, page, several)
+            begin, stop, h, i = next_word(text, i, end, limit, letters, page_of, page, several)
             flags = 0
             if begin >= 0:
                 flags = _flags_of(h, bits, slots, flag, mask)

@@ -27,7 +27,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scorers.ghosts.canonical import canonical
-from scorers.ghosts.kernel import Probes, canonical_words, probes, window_hashes
+from scorers.ghosts.kernel import Probes, probes, window_hashes
+from scorers.ghosts.word_kernel import canonical_words
 from scorers.ghosts.wordlists import WordList, shipped
 from scorers.texts import Texts
 

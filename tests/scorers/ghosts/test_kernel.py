@@ -16,13 +16,13 @@ from scorers.ghosts.kernel import (
     SHORTEST,
     STOP,
     WINDOW,
-    canonical_words,
     probes,
     scan,
     vocabulary,
     window_hashes,
 )
 from scorers.ghosts.windows import hash_words
+from scorers.ghosts.word_kernel import canonical_words
 from scorers.texts import Texts
 from scorers.words import split_words
 
