@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scorers.bits import inlined, pointer, read_only
+from scorers.bits import inlined, pointer, prefetch, read_only
 from scorers.ghosts.word_kernel import next_word, tables
 from scorers.jit import kernel
 from scorers.words import mix
@@ -30,6 +30,8 @@ RING = 64
 """Words that are remembered: the longest window."""
 NEAR = 16
 """Words back in which a repeated one is noticed."""
+WAITING = 16
+"""Windows that wait for their word of the filter: some 400 ns of reading, more than memory takes to answer."""
 
 FOUND = np.dtype(
     [
@@ -113,11 +115,12 @@ def _bloom(probe: np.ndarray, blocks: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def scan(data: np.ndarray, offsets: np.ndarray, words: Vocabulary, known: Probes) -> np.ndarray:
-    """FOUND of the documents ``data[offsets[d]:offsets[d + 1]]``, in order of documents and of ends.
+    """FOUND of the documents ``data[offsets[d]:offsets[d + 1]]``, in order of documents; in each, windows and runs in order.
 
     Runs of at least SHORTEST words that count, and windows that the probes know.
     """
     found = np.empty((64, _FIELDS), np.int64)
+    hash_rings, place_rings = np.zeros((3, RING), np.uint64), np.zeros((3, RING), np.int64)
     doc = num = 0
     while True:
         doc, num = _scan(
@@ -131,6 +134,8 @@ def scan(data: np.ndarray, offsets: np.ndarray, words: Vocabulary, known: Probes
             known.listed,
             read_only(known.blocks),
             read_only(known.sorted),
+            hash_rings,
+            place_rings,
             doc,
             num,
             found,
@@ -177,7 +182,29 @@ def _may_know(probe, blocks, num_blocks):
     bits |= _ONE << (spread >> np.uint64(6) & _SIXTY_THREE)
     bits |= _ONE << (spread >> np.uint64(12) & _SIXTY_THREE)
     bits |= _ONE << (spread >> np.uint64(18) & _SIXTY_THREE)
-    return blocks[np.int64(probe * num_blocks >> _32)] & bits == bits
+    return blocks[_block(probe, num_blocks)] & bits == bits
+
+
+@inlined
+def _block(probe, num_blocks):
+    """Which word of the Bloom filter is a probe's."""
+    return np.int64(probe * num_blocks >> _32)
+
+
+@inlined
+def _known_window(whole, blocks, num_blocks, ordered, num):
+    """Whether a window's hash may be one of the registry's."""
+    probe = whole >> _32
+    return _may_know(probe, blocks, num_blocks) and _knows(probe, ordered, num)
+
+
+@inlined
+def _note_window(found, num, doc, begin, end, size, whole):
+    """Write a window to its row of found."""
+    found[num, 0], found[num, 1], found[num, 2], found[num, 3] = WINDOW, doc, begin, end
+    found[num, 4], found[num, 5] = size, np.int64(whole)
+    for k in range(6, _FIELDS):
+        found[num, k] = 0
 
 
 @inlined
@@ -238,6 +265,8 @@ def _scan(
     listed,
     block_of,
     probe_of,
+    hash_rings,
+    place_rings,
     first_doc,
     num,
     found,
@@ -251,13 +280,12 @@ def _scan(
     drop = _ONE  # ROLL ** size: what the word that leaves a window has grown by
     for _ in range(size):
         drop *= _ROLL
-    hash_ring, begin_ring = np.zeros(RING, np.uint64), np.zeros(RING, np.int64)
-    near_ring = np.zeros(NEAR, np.uint64)
-    hashes, begins, near = pointer(hash_ring), pointer(begin_ring), pointer(near_ring)
+    hashes, near, waiting = pointer(hash_rings[0]), pointer(hash_rings[1]), pointer(hash_rings[2])
+    begins, starts, stops = pointer(place_rings[0]), pointer(place_rings[1]), pointer(place_rings[2])
     for doc in range(first_doc, len(offsets) - 1):
         first, i, end = offsets[doc], offsets[doc], offsets[doc + 1]
         before_doc = num
-        in_window, rolled = 0, np.uint64(0)
+        in_window, ended, rolled = 0, 0, np.uint64(0)
         count = bridges = falls = rises = breaks = marks = repeats = capitals = 0
         run_begin = run_end = gap_from = last_key = np.int64(0)
         run_hash = np.uint64(0)
@@ -275,17 +303,18 @@ def _scan(
                     at += 1
                     in_window += 1
                     if in_window >= size:
+                        slot = ended & (WAITING - 1)
+                        if ended >= WAITING:
+                            whole = waiting[slot]
+                            if _known_window(whole, blocks, num_blocks, ordered, num_probes):
+                                if num == len(found):
+                                    return doc, before_doc
+                                _note_window(found, num, doc, starts[slot] - first, stops[slot] - first, size, whole)
+                                num += 1
                         whole = mix(rolled)
-                        probe = whole >> _32
-                        if _may_know(probe, blocks, num_blocks) and _knows(probe, ordered, num_probes):
-                            if num == len(found):
-                                return doc, before_doc
-                            found[num, 0], found[num, 1] = WINDOW, doc
-                            found[num, 2], found[num, 3] = begins[(at - size) & (RING - 1)] - first, stop - first
-                            found[num, 4], found[num, 5] = size, np.int64(whole)
-                            for k in range(6, _FIELDS):
-                                found[num, k] = 0
-                            num += 1
+                        prefetch(blocks, _block(whole >> _32, num_blocks))
+                        waiting[slot], starts[slot], stops[slot] = whole, begins[(at - size) & (RING - 1)], stop
+                        ended += 1
                 elif in_window:
                     in_window, rolled = 0, np.uint64(0)
             gap = 0
@@ -328,4 +357,11 @@ def _scan(
                 count += 1
             if begin < 0:
                 break
+        for k in range(max(ended - WAITING, 0), ended):
+            slot = k & (WAITING - 1)
+            if _known_window(waiting[slot], blocks, num_blocks, ordered, num_probes):
+                if num == len(found):
+                    return doc, before_doc
+                _note_window(found, num, doc, starts[slot] - first, stops[slot] - first, size, waiting[slot])
+                num += 1
     return len(offsets) - 1, num

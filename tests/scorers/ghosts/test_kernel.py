@@ -119,6 +119,19 @@ def test_every_window_that_is_known_is_found_whatever_lies_between_its_words(cha
         assert windows["begin"][0] == begin
 
 
+def test_more_windows_than_wait_and_more_than_there_is_room_for_come_out_in_order():
+    draw = np.random.default_rng(0)
+    chains = [[LISTED[n] for n in draw.integers(0, len(LISTED), length)] for length in (400, 2, 3, 15, 19, 300)]
+    words, known = tables(3, [chain[i : i + 3] for chain in chains for i in range(len(chain) - 2)], listed=False)
+    texts = texts_of(*[" ".join(chain) for chain in chains])
+    found = scan(texts.data, texts.offsets, words, known)
+    windows = found[found["kind"] == WINDOW]
+    for doc, chain in enumerate(chains):
+        begins = np.cumsum([0] + [len(word) + 1 for word in chain])[: max(len(chain) - 2, 0)]
+        assert windows["begin"][windows["doc"] == doc].tolist() == begins.tolist()
+    assert (np.diff(found["doc"]) >= 0).all()
+
+
 def test_a_window_holds_no_foreign_word_and_does_not_cross_documents():
     words, known = tables(3, [["apple", "bridge", "cloud"]])
     assert len(scan(*_buffers("apple bridge zzz cloud"), words, known)) == 0
