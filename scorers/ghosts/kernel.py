@@ -115,7 +115,7 @@ def _bloom(probe: np.ndarray, blocks: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def scan(data: np.ndarray, offsets: np.ndarray, words: Vocabulary, known: Probes) -> np.ndarray:
-    """FOUND of the documents ``data[offsets[d]:offsets[d + 1]]``, in order of documents; in each, windows and runs in order.
+    """FOUND of documents ``data[offsets[d]:offsets[d + 1]]``, in their order; in each, windows and runs in order.
 
     Runs of at least SHORTEST words that count, and windows that the probes know.
     """
