@@ -6,7 +6,6 @@ lineage; what an address holds besides the place (user, password, query) is take
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,11 +14,10 @@ import pyarrow as pa
 from pipeline.catalog import Scores, shown_stages
 from pipeline.export.plan import Plan
 from pipeline.ledger import Row
+from pipeline.redact import scrubbed
 from pipeline.stage import version
 
 FILE = "lineage.json"
-SECRET = re.compile(r"token$|secret|password|passwd|credential|api_?key|access_?key|authorization", re.IGNORECASE)
-ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<user>[^/\s@]*@)?(?P<rest>[^\s?#]*)(?P<query>[?#]\S*)?", re.I)
 
 
 def lineage(plan: Plan, rows: Mapping[str, list[Row]], complete: bool) -> dict[str, Any]:
@@ -57,20 +55,6 @@ def lineage(plan: Plan, rows: Mapping[str, list[Row]], complete: bool) -> dict[s
         "versions": {"tamis": version(), "pyarrow": pa.__version__},
     }
     return scrubbed(record)
-
-
-def scrubbed(value: Any) -> Any:
-    """A copy without what may be secret: values under telling keys, user info and queries of addresses."""
-    if isinstance(value, dict):
-        return {
-            key: "***" if isinstance(inner, str) and SECRET.search(str(key)) else scrubbed(inner)
-            for key, inner in value.items()
-        }
-    if isinstance(value, (list, tuple)):
-        return [scrubbed(item) for item in value]
-    if isinstance(value, str):
-        return ADDRESS.sub(lambda found: f"{found['scheme']}://{found['rest']}", value)
-    return value
 
 
 def _score(stage: Scores) -> dict[str, Any]:

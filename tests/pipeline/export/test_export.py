@@ -23,7 +23,7 @@ from pipeline.execute import Compute, Pool
 from pipeline.export import CardSettings, ExportSettings, export, export_stage
 from pipeline.export.card import feature
 from pipeline.export.gather import cut
-from pipeline.export.lineage import scrubbed
+from pipeline.redact import scrubbed
 from pipeline.select import SelectSettings, select
 from pipeline.workspace import Workspace
 from tests.pipeline.select.reference import Document, write
