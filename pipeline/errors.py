@@ -11,6 +11,11 @@ Scorers raise plain ValueError for wrong settings or damaged model files; the co
 
 from __future__ import annotations
 
+from pipeline.causes import causes
+
+CAUSES = 5
+"""Causes that a message names."""
+
 
 class TamisError(Exception):
     """Base of the errors that Tamis raises on purpose."""
@@ -33,6 +38,7 @@ class ShardsFailed(TamisError):
 
     def __init__(self, stage: str, failed: dict[str, str], total: int):
         self.stage, self.failed, self.total = stage, failed, total
-        shown = "; ".join(f"{shard}: {error}" for shard, error in sorted(failed.items())[:5])
-        more = f" (and {len(failed) - 5} more)" if len(failed) > 5 else ""
+        found = causes(failed)
+        more = f"; and {len(found) - CAUSES} more causes" if len(found) > CAUSES else ""
+        shown = "; ".join(cause.shown() for cause in found[:CAUSES])
         super().__init__(f"{stage}: {len(failed)} of {total} shards failed: {shown}{more}")
