@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 some shards failed, 2 the input is wrong, 130 interrupted.
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from typing import Any
@@ -48,6 +49,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+LOG_FORMATS = ("text", "json")
 INTERRUPTED = 130
 """What Typer ends with after Ctrl-C."""
 
@@ -91,13 +93,24 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _root(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    log_format: str = typer.Option(
+        "text", "--log-format", envvar="TAMIS_LOG_FORMAT", help="What stderr gets: text, or json (an event a line)."
+    ),
 ) -> None:
-    pass
+    if log_format not in LOG_FORMATS:
+        raise typer.BadParameter(f"{log_format!r}: expected one of {', '.join(LOG_FORMATS)}")
+    if log_format == "json":
+        from pipeline import events
+
+        events.as_json()
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command line and exit with its code."""
+    from pipeline import events
+
     signal.signal(signal.SIGTERM, _interrupt)
+    events.set_command(sys.argv[1:] if arguments is None else arguments)
     try:
         app(args=arguments)
     except SystemExit as ended:
@@ -112,7 +125,10 @@ def main(arguments: list[str] | None = None) -> None:
         code = _exit_code(error)
         if code is None:
             raise
-        sys.exit(_say(str(error) or type(error).__name__, code))
+        _say(str(error) or type(error).__name__, code)
+        if code == 1:
+            _say_retry(error)
+        sys.exit(code)
 
 
 def _exit_code(error: Exception) -> int | None:
@@ -126,9 +142,22 @@ def _exit_code(error: Exception) -> int | None:
     return None
 
 
-def _say(message: str, code: int) -> int:
-    print(f"tamis: {message}", file=sys.stderr)
+def _say(text: str, code: int) -> int:
+    from pipeline.redact import message
+
+    print(f"tamis: {message(text)}", file=sys.stderr, flush=True)
     return code
+
+
+def _say_retry(error: Exception) -> None:
+    """The command that tries the failed shards again: the same one."""
+    from pipeline import events
+    from pipeline.errors import ShardsFailed
+
+    if isinstance(error, ShardsFailed):
+        command = shlex.join(events.command())
+        events.emit("failed", label=error.stage, failed=len(error.failed), total=error.total, retry=command)
+        print(f"tamis: to try them again: {command}", file=sys.stderr, flush=True)
 
 
 def _interrupt(number: int, frame: Any) -> None:

@@ -25,9 +25,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pipeline import ledger
+from pipeline import cluster, events, ledger
 from pipeline.ledger import Row
 from pipeline.progress import Progress
+from pipeline.redact import message
 from pipeline.stage import version
 from pipeline.workspace import Workspace
 
@@ -156,15 +157,29 @@ def attempt(work: Work, job: Job) -> list[Row]:
         if not any(is_transient(error) for error in failures) or trial == RETRIES:
             break
         time.sleep(min(2**trial, 30))
-    return [write_row(job.workspace, folder, job.shard, n, begun, outcomes[folder]) for folder, n in job.outputs]
+    rows = [ledger_row(folder, job.shard, number, begun, outcomes[folder]) for folder, number in job.outputs]
+    for row in rows:
+        ledger.write(job.workspace.store, row)
+    return rows
 
 
 def write_row(
-    workspace: Workspace, folder: str, shard: str, number: int, begun: float, outcome: Counts | Exception
+    workspace: Workspace,
+    folder: str,
+    shard: str,
+    number: int,
+    begun: float,
+    outcome: Counts | Exception,
+    shown: bool = False,
 ) -> Row:
-    """Write the ledger row of an attempt that began at `begun` (seconds since the epoch), by whoever made it."""
+    """Write the ledger row of an attempt that began at `begun` (seconds since the epoch), made in the main process.
+
+    shown: whether a Progress is told of the row too, which then makes the event of it.
+    """
     row = ledger_row(folder, shard, number, begun, outcome)
     ledger.write(workspace.store, row)
+    if not shown:
+        events.emit_shard(row)
     return row
 
 
@@ -189,8 +204,8 @@ def next_attempt(workspace: Workspace, folder: str, shard: str) -> int:
 
 
 def explained(error: BaseException) -> str:
-    """One line about an error: its own text where it is one of ours, type and place where it is not."""
-    text = " ".join(str(error).split())[:2000]
+    """One line about an error: its own text where it is one of ours, type and place where it is not; no secrets."""
+    text = message(" ".join(str(error).split()))[:2000]
     if isinstance(error, (ValueError, OSError, MemoryError)):
         return text or type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
@@ -232,6 +247,7 @@ class Pool:
         if self._client is None:
             with _interrupted_later():
                 self._client = self._stack.enter_context(_client(self.compute, self.workspace))
+            cluster.announce(self._client, self.compute.scheduler)
         return self._client
 
     def map(

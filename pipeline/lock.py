@@ -1,5 +1,7 @@
 """One run at a time: a lock file in the workspace that names its holder and goes stale when the holder is gone.
 
+Whoever holds the workspace keeps a log in it (pipeline.events).
+
 The holder renews the file every few seconds. A lock whose process is dead (same host) or which has not been renewed for
 STALE_SECONDS (another host) is taken over.
 """
@@ -17,6 +19,7 @@ from typing import Any
 
 import orjson
 
+from pipeline import events
 from pipeline.errors import WorkspaceBusy
 from pipeline.storage import Store
 
@@ -39,7 +42,8 @@ def held(store: Store) -> Iterator[None]:
     thread = threading.Thread(target=_renew, args=(store, mine, stop), daemon=True, name="tamis-lock")
     thread.start()
     try:
-        yield
+        with events.recording(store):
+            yield
     finally:
         stop.set()
         thread.join()

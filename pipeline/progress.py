@@ -1,6 +1,7 @@
 """What a person sees while a stage runs: a bar with rows/s and MB/s on a terminal, one closing line elsewhere.
 
-MB are 10^6 bytes of decompressed text. Everything goes to stderr; stdout is for data.
+MB are 10^6 bytes of decompressed text. Everything goes to stderr; stdout is for data. Each begin, shard and end is an
+event too (pipeline.events).
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import sys
 import time
 from typing import TYPE_CHECKING, Any
+
+from pipeline import events
 
 if TYPE_CHECKING:
     from pipeline.ledger import Row
@@ -23,7 +26,9 @@ class Progress:
         self._bar: Any = None
 
     def __enter__(self) -> Progress:
-        if self.total and sys.stderr.isatty():
+        if self.total:
+            events.emit("stage", label=self.label, total=self.total, unit=self.unit)
+        if self.total and sys.stderr.isatty() and not events.is_json():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as Bar
@@ -43,6 +48,8 @@ class Progress:
 
     def advance(self, rows: list[Row]) -> None:
         """Count one finished job by its ledger rows."""
+        for row in rows:
+            events.emit_shard(row)
         if rows:
             # A pass of several scorers reads the text once: its rows speak of the same documents.
             self.rows += max(row.rows_in for row in rows)
@@ -61,8 +68,12 @@ class Progress:
     def __exit__(self, *error: object) -> None:
         if self._bar is not None:
             self._bar.stop()
-        if self.total and error[0] is None:
+        if not self.total:
+            return
+        seconds = time.monotonic() - self._begun
+        counted = {"total": self.total, "failed": self.failed, "rows": self.rows, "bytes_in": self.bytes}
+        events.emit("stage_end", label=self.label, seconds=seconds, **counted, whole=error[0] is None)
+        if error[0] is None and not events.is_json():
             rows = f", {self.rows:,} rows" if self.rows else ""
             speed = f" ({self._speed()})" if self._speed() else ""
-            seconds = time.monotonic() - self._begun
             print(f"{self.label}: {self.total} {self.unit}{rows} in {seconds:.1f} s{speed}", file=sys.stderr)

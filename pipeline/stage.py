@@ -20,6 +20,7 @@ from typing import Any
 
 import orjson
 
+from pipeline import events
 from pipeline.integrity import sealed, unsealed
 from pipeline.storage import Store
 
@@ -73,6 +74,7 @@ class Stage:
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
             "user": getpass.getuser() if os.environ.get("USER") or os.environ.get("LOGNAME") else "",
             "host": socket.gethostname(),
+            "command": events.command(store.url),
         }
         record = {
             "kind": self.kind,

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from pipeline import lock
+from pipeline.causes import Cause, causes
 from pipeline.errors import UserError
 from pipeline.ledger import Row
 from pipeline.views import ledger_folders
@@ -55,6 +56,9 @@ ORDER = (
 """Kinds of stages as they are listed."""
 
 
+IN_USE = "in use"
+
+
 @dataclass(frozen=True)
 class StageStatus:
     """One stage of a workspace, on one corpus."""
@@ -80,6 +84,11 @@ class StageStatus:
     """what runs the shards that are not done"""
 
     @property
+    def causes(self) -> list[Cause]:
+        """The failures by cause, the most frequent first."""
+        return causes(self.failed)
+
+    @property
     def missing(self) -> int | None:
         """Shards that were not tried yet."""
         return None if self.total is None else max(self.total - self.done - len(self.failed), 0)
@@ -92,6 +101,11 @@ class Status:
     workspace: str
     holder: str | None
     stages: list[StageStatus]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run holds the workspace and has renewed its lock lately."""
+        return self.holder is not None and self.holder.startswith(IN_USE)
 
 
 def status(workspace: Workspace) -> Status:
@@ -202,6 +216,8 @@ def _retry(workspace: Workspace, record: dict[str, Any], corpus: str | None) -> 
         words = ["score", name if fields["scorer"] == name else f"{name}={fields['scorer']}", "--corpus", str(corpus)]
         words += [word for key, value in settings.items() for word in ("--set", f"{name}.{key}={_yaml(value)}")]
         words += ["--limit", str(fields["limit"])] if fields.get("limit") else []
+    elif info.get("command"):
+        return shlex.join(info["command"])
     else:
         return "the command or config that made it, run again"
     return shlex.join(["tamis", *words, "-w", workspace.url])
@@ -220,4 +236,4 @@ def _holder(workspace: Workspace) -> str | None:
     run = f"pid {holder['pid']} on {holder['host']}"
     if age > lock.STALE_SECONDS:
         return f"left locked by {run}, which has not renewed it for {age} s"
-    return f"in use by {run} (renewed {age} s ago)"
+    return f"{IN_USE} by {run} (renewed {age} s ago)"

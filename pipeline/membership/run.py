@@ -141,7 +141,7 @@ def score(workspace: Workspace, tested: Subject, engine_settings: EngineSettings
             except ValueError as error:
                 outcome = error
                 failed[id] = str(error)
-            row = write_row(workspace, stage.folder, id, attempt, begun, outcome)
+            row = write_row(workspace, stage.folder, id, attempt, begun, outcome, shown=True)
             progress.advance([row])
             if isinstance(outcome, EngineError) and not isinstance(outcome, PromptError):
                 ledger.compact(workspace.store, stage.folder)
