@@ -115,21 +115,23 @@ def _check_conserved(row: Row) -> None:
         )
 
 
-def read(store: Store, stage: str) -> list[Row]:
-    """All attempts of a stage, by shard and attempt."""
-    rows: dict[tuple[str, int], Row] = {}
-    names = store.sizes(folder(stage))
-    for name in names:
-        if name.startswith("segment-"):
-            for row in _segment(store, f"{folder(stage)}/{name}"):
-                rows[row.shard, row.attempt] = row
-    attempts = [n for n in names if n.endswith(".json")]
+def read(store: Store, stage: str, seen: dict[str, list[Row]] | None = None) -> list[Row]:
+    """All attempts of a stage, by shard and attempt.
+
+    seen: {file: its rows} of earlier calls, which is added to: files of the ledger never change.
+    """
+    seen = {} if seen is None else seen
+    names = [f"{folder(stage)}/{name}" for name in store.sizes(folder(stage))]
+    segments = [name for name in names if name.rpartition("/")[2].startswith("segment-")]
+    attempts = [name for name in names if name.endswith(".json")]
+    for name in segments:
+        if name not in seen:
+            seen[name] = _segment(store, name)
+    unread = [name for name in attempts if name not in seen]
     with ThreadPoolExecutor(1 if store.is_local else 16) as pool:
-        for name, data in zip(
-            attempts, pool.map(lambda n: store.read_bytes(f"{folder(stage)}/{n}"), attempts), strict=True
-        ):
-            row = Row(**unsealed(data, store.shown(f"{folder(stage)}/{name}")))
-            rows[row.shard, row.attempt] = row
+        for name, data in zip(unread, pool.map(store.read_bytes, unread), strict=True):
+            seen[name] = [Row(**unsealed(data, store.shown(name)))]
+    rows = {(row.shard, row.attempt): row for name in [*segments, *attempts] for row in seen[name]}
     return [rows[key] for key in sorted(rows)]
 
 
