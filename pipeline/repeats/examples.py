@@ -55,8 +55,11 @@ def gathered(
     for ranking in RANKINGS.values():
         one, two = ranking(words, occurrences)
         best[np.lexsort((distinct, -two, -one))[:most]] = True
+    floors = _floors(kept, most)
     for i in np.flatnonzero(best).tolist():
         identity = int(distinct[i])
+        if identity not in kept and floors and not _is_above(int(words[i]), int(occurrences[i]), identity, floors):
+            continue
         places = np.flatnonzero(found.identity == distinct[i])[:PLACES]
         described = [describe(int(place)) for place in places]
         add(
@@ -74,6 +77,18 @@ def gathered(
             },
         )
     prune(kept, most)
+
+
+def _floors(kept: dict[int, Span], most: int) -> dict[str, tuple[Any, ...]]:
+    """What a span must outdo to get among the best of a ranking; empty as long as there is room."""
+    if len(kept) < most:
+        return {}
+    return {name: _place(ranked(kept.values(), name)[most - 1], name) for name in RANKINGS}
+
+
+def _is_above(words: int, occurrences: int, identity: int, floors: dict[str, tuple[Any, ...]]) -> bool:
+    span = {"words": words, "occurrences": occurrences, "identity": identity}
+    return any(_place(span, name) < floor for name, floor in floors.items())
 
 
 def add(kept: dict[int, Span], span: Span) -> None:
@@ -99,12 +114,13 @@ def prune(kept: dict[int, Span], most: int) -> None:
 
 def ranked(spans: Iterable[Span], ranking: str) -> list[Span]:
     """The spans, best first."""
+    return sorted(spans, key=lambda span: _place(span, ranking))
 
-    def place(span: Span) -> tuple[Any, ...]:
-        one, two = RANKINGS[ranking](span["words"], span["occurrences"])
-        return -one, -two, span["identity"]
 
-    return sorted(spans, key=place)
+def _place(span: Span, ranking: str) -> tuple[Any, ...]:
+    """Smaller is better."""
+    one, two = RANKINGS[ranking](span["words"], span["occurrences"])
+    return -one, -two, span["identity"]
 
 
 def shortened(text: str) -> str:
