@@ -122,7 +122,7 @@ def _child(request: dict[str, Any]) -> dict[str, Any]:
     workspace = Workspace(str(folder / "workspace"))
     if not request["shards"]:
         with Pool(Compute(workers=2), workspace) as pool:
-            ingest(workspace, "big", IngestSettings(sources=[str(folder / "input" / "*.parquet")], shard_mb=1000), pool)
+            ingest(workspace, "big", IngestSettings(sources=[str(folder / "input" / "*.parquet")], shard_mb=130), pool)
         return {}
     warm()
     with Pool(Compute(workers=1, memory=MEMORY), workspace) as pool:
