@@ -80,7 +80,7 @@ def warm() -> None:
     table = counting.Table(0)
     slab = counting.Slab.of(routed, 0)
     table.add(slab)
-    table.seal(2)
+    table.seal()
     answers = table.answers(slab)
     answered = coverage.Answered(*(np.zeros(len(found), np.uint32) for _ in range(3)))
     rows = np.stack([answers.places.astype(np.uint32), answers.occurrences, answers.documents, answers.sets], axis=1)

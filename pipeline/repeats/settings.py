@@ -158,14 +158,14 @@ class Layout:
     @classmethod
     def of(cls, records: float, memory: int) -> Layout:
         """For about so many records, and workers of so many bytes."""
-        from scorers.repetition.counting import ENTRY_BYTES, RECORD_BYTES, SCRATCH_BYTES
+        from scorers.repetition.counting import RECORD_BYTES, SCRATCH_BYTES, TABLE_BYTES
 
         budget = max(memory - BASE_BYTES, LEAST_BUFFER)
         # A run is held twice: as it came, and routed.
-        run = _power_below(0.2 * budget / (2 * RECORD_BYTES))
-        slab = _power_below(0.25 * budget / (RECORD_BYTES + SCRATCH_BYTES))
-        # A table is a power of two, at most three quarters full; partitions differ a little in size.
-        fits = 0.75 * _power_below(0.6 * budget / (ENTRY_BYTES + 4)) / 1.2
+        run = _power_below(0.25 * budget / (2 * RECORD_BYTES))
+        slab = _power_below(0.35 * budget / (RECORD_BYTES + SCRATCH_BYTES))
+        # Partitions differ a little in size.
+        fits = min(0.5 * budget / TABLE_BYTES / 1.2, 1 << 30)
         bits = 0
         while bits < MOST_BITS and records > fits * 2**bits:
             bits += 1

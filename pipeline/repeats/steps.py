@@ -84,7 +84,7 @@ def count_partition(job: Job) -> dict[str, Counts | Exception]:
         only = [(begin, slab)] if begin == 0 else []
     assert seen == partition.expected, f"partition {task.number}: {partition.expected} windows in, {seen} counted"
     assert task.references is not None or table.counted == seen
-    table.seal(2 if task.references is None else 1)
+    table.seal()
     # What fitted at once is still there, in its buckets.
     slabs = only or ((begin, Slab.of(records, task.layout.bits)) for begin, records in partition.slabs())
     with store.writing(task.target) as path:

@@ -1,17 +1,19 @@
 """Counting equal records: routed to partitions by key, and counted partition by partition in bounded memory.
 
 A partition is all records whose keys begin with the same bits, over all shards, in text order. Its records are given
-in slabs; a table with one entry per distinct fingerprint outlives the slab, so that a partition with one span a
-million times over needs no more memory than one without. Within a slab the records are first put into buckets by the
-next bits of the key: a bucket then touches a stretch of the table that stays in cache.
+in slabs; a table of the distinct fingerprints outlives the slab, so that a partition with one span a million times
+over needs no more memory than one without. Most spans of real text occur once: such a one is a slot of 4 bytes and its
+record; only at its second occurrence does it get an entry in which documents and sources are counted. Within a slab
+the records are first put into buckets by the next bits of the key: a bucket then touches a stretch of the table that
+stays in cache.
 
     table = Table(bits=6)                       # partitions are told apart by 6 bits
     for records in parts: table.add(Slab.of(records, 6))
-    table.seal(least=2)
+    table.seal()
     for records in parts: answers = table.answers(Slab.of(records, 6))     # in the order of the records
 
 With ``references`` documents are counted only where their number is below it, and answered only above: how often does
-this window of one corpus occur in another?
+this window of one corpus occur in another? Then every fingerprint has an entry at once.
 """
 
 from __future__ import annotations
@@ -23,18 +25,21 @@ import numpy as np
 from scorers.bits import pointer
 from scorers.jit import kernel
 from scorers.repetition.windows import CHECK_SHIFT, DOCUMENT_MASK, SOURCE_SHIFT
+from scorers.words import mix
 
 VERSION = 1
 
 LATER = np.uint32(1 << 31)
 """In ``Answers.sets``: an equal record stands before this one."""
-_RECORDS_IN_BUCKET_BITS, _MOST_BUCKET_BITS = 9, 12
+_RECORDS_IN_BUCKET_BITS, _MOST_BUCKET_BITS = 10, 12
 _ONE, _32 = np.uint64(1), np.uint64(32)
 _SOURCE = np.uint64(63)
 _ANSWERED = np.uint64(1 << 63)
+_HAS_ENTRY = np.uint32(1 << 31)
 _FIELDS = 5  # key; answered bit, check and last document; occurrences and documents; sources; sources with two
-RECORD_BYTES, ENTRY_BYTES, SCRATCH_BYTES = 16, 8 * _FIELDS, 24
-"""Memory of a record, of a slot of the table, and of sorting a record of a slab into its bucket."""
+RECORD_BYTES, TABLE_BYTES, SCRATCH_BYTES = 16, 54, 28
+"""Memory of a record; of a distinct record in the table, at most, slots included; and of sorting a record of a slab
+into its bucket and answering it."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,8 @@ class Slab:
 
 
 class Table:
-    """The distinct fingerprints of one partition. references: how many documents, from the first, are only counted."""
+    """The distinct fingerprints of one partition. references: how many documents, from the first, are only counted;
+    expected: records that will come, if it is known."""
 
     def __init__(self, bits: int, references: int | None = None, expected: int = 1 << 10):
         self.bits = bits
@@ -100,66 +106,79 @@ class Table:
         self.distinct = 0
         self.sets = np.zeros((0, 2), np.uint64)
         """sources, and sources with at least two occurrences, as bits: what ``Answers.sets`` points to, once sealed"""
-        self._slots = 1 << max(int(expected * 1.4).bit_length(), 10)
-        self._entries = np.zeros(self._slots * _FIELDS, np.uint64)
+        self._slots = np.zeros(1 << max(int(expected * 1.4).bit_length(), 10), np.uint32)
+        # Pages that are never written to cost nothing.
+        self._firsts = np.empty((max(expected, 8) if references is None else 0, 2), np.uint64)
+        self._entries = np.empty((max(expected // 2 if references is None else expected, 8), _FIELDS), np.uint64)
+        self._used = np.zeros(2, np.int64)  # of _firsts, of _entries
         self._set_of = np.zeros(0, np.uint32)
-        self._least = 2
 
     def add(self, slab: Slab) -> None:
         """Count the records of a slab. Slabs come in text order."""
+        whole = self.references is None
         limit = np.uint64(2**32 if self.references is None else self.references)
         done = 0
         while done < len(slab.records):
-            # At most three quarters full, whatever comes: all that is left may be new.
-            room = self._slots * 3 // 4 - self.distinct
+            # At most three quarters full, whatever comes: all that is left may be new, or may be the second.
+            room = len(self._slots) * 3 // 4 - self.distinct
             if room <= 0:
                 self._grow()
                 continue
+            firsts, entries = self._used.tolist()
+            if whole and firsts == len(self._firsts):
+                self._firsts = _doubled(self._firsts, firsts)
+            if entries == len(self._entries):
+                self._entries = _doubled(self._entries, entries)
+            room = min(room, len(self._entries) - entries, len(self._firsts) - firsts if whole else room)
             part = slab.records[done : done + room]
-            found, counted = _count(part, self._entries, np.uint64(self.bits), self._shift(), limit)
+            shifts = np.uint64(self.bits), self._shift()
+            found, counted = _count(part, self._slots, self._firsts, self._entries, self._used, *shifts, limit, whole)
             self.distinct += found
             self.counted += counted
             done += len(part)
 
-    def seal(self, least: int) -> None:
-        """No more records come; what occurs ``least`` times is answered."""
-        self._least = least
-        table = self._table()
-        repeated = np.flatnonzero((table[:, 2] >> _32) >= np.uint64(least))
-        self.sets, which = np.unique(table[repeated, 3:5], axis=0, return_inverse=True)
-        self._set_of = np.zeros(self._slots, np.uint32)
-        self._set_of[repeated] = which.ravel().astype(np.uint32)
+    def seal(self) -> None:
+        """No more records come; what occurs twice (with references: at all) is answered."""
+        entries = self._entries[: self._used[1]]
+        self._set_of = np.empty(len(entries), np.uint32)
+        numbers = np.zeros(1 << max((2 * len(entries)).bit_length(), 2), np.uint32)
+        sets = np.empty((len(entries), 2), np.uint64)
+        self.sets = sets[: _number_sets(entries, numbers, sets, self._set_of)].copy()
 
     def answers(self, slab: Slab) -> Answers:
         """The repeated records of a slab. Slabs come once more each, in text order."""
-        slots, later = np.zeros(len(slab.records), np.uint32), np.zeros(len(slab.records), np.bool_)
+        found = np.zeros(len(slab.records), np.uint32)
         first = np.uint64(self.references or 0)
-        shifts = np.uint64(self.bits), self._shift()
-        _look(slab.records, slab.order, self._entries, *shifts, np.uint64(self._least), first, slots, later)
-        places = np.flatnonzero(slots)
-        found = slots[places] - np.uint32(1)
-        counts = self._table()[found, 2]
-        sets = self._set_of[found] | np.where(later[places], LATER, np.uint32(0))
+        _look(slab.records, slab.order, self._slots, self._entries, np.uint64(self.bits), self._shift(), first, found)
+        places = np.flatnonzero(found)
+        which = found[places]
+        later = which & LATER
+        which = (which & ~LATER) - np.uint32(1)
+        counts = self._entries[which, 2]
         documents = (counts & DOCUMENT_MASK).astype(np.uint32)
-        return Answers(places, (counts >> _32).astype(np.uint32), documents, sets)
+        return Answers(places, (counts >> _32).astype(np.uint32), documents, self._set_of[which] | later)
 
     def spectrum(self) -> tuple[np.ndarray, np.ndarray]:
         """Pairs of occurrences and documents, int64 of shape (m, 2), and how many distinct fingerprints have them."""
-        counts = self._table()[:, 2]
-        values, numbers = np.unique(counts[counts != 0], return_counts=True)
-        return np.stack([values >> _32, values & DOCUMENT_MASK], axis=1).astype(np.int64), numbers
-
-    def _table(self) -> np.ndarray:
-        return self._entries.reshape(-1, _FIELDS)
+        values, numbers = np.unique(self._entries[: self._used[1], 2], return_counts=True)
+        pairs = np.stack([values >> _32, values & DOCUMENT_MASK], axis=1).astype(np.int64)
+        if alone := self.distinct - int(self._used[1]):
+            pairs, numbers = np.concatenate([[[1, 1]], pairs]), np.concatenate([[alone], numbers])
+        return pairs, numbers
 
     def _shift(self) -> np.uint64:
-        return np.uint64(64 - (self._slots.bit_length() - 1))
+        return np.uint64(64 - (len(self._slots).bit_length() - 1))
 
     def _grow(self) -> None:
-        old = self._entries
-        self._slots *= 2
-        self._entries = np.zeros(self._slots * _FIELDS, np.uint64)
-        _move(old, self._entries, np.uint64(self.bits), self._shift())
+        old = self._slots
+        self._slots = np.zeros(2 * len(old), np.uint32)
+        _move(old, self._slots, self._firsts, self._entries, np.uint64(self.bits), self._shift())
+
+
+def _doubled(array: np.ndarray, used: int) -> np.ndarray:
+    larger = np.empty((2 * len(array), array.shape[1]), array.dtype)
+    larger[:used] = array[:used]
+    return larger
 
 
 @kernel
@@ -179,10 +198,15 @@ def _bucket(records, bits, shift, begins, out, order):
 
 
 @kernel
-def _count(records, entries, bits, shift, limit):
-    """Count records whose document is below ``limit``; (new fingerprints, records counted)."""
-    table = pointer(entries)
-    last = len(entries) // _FIELDS - 1
+def _count(records, slots, firsts, entries, used, bits, shift, limit, whole):
+    """Count records whose document is below ``limit``; (new fingerprints, records counted).
+
+    A slot is 0, or 1 + the number of a first record, or _HAS_ENTRY | the number of an entry. whole: a fingerprint gets
+    its entry when it comes for the second time.
+    """
+    table, alone, more = pointer(slots), pointer(firsts), pointer(entries)
+    last = len(slots) - 1
+    num_firsts, num_entries = used[0], used[1]
     distinct = counted = 0
     for i in range(len(records)):
         key, about = records[i, 0], records[i, 1]
@@ -194,29 +218,56 @@ def _count(records, entries, bits, shift, limit):
         source = _ONE << ((about >> SOURCE_SHIFT) & _SOURCE)
         slot = np.int64((key << bits) >> shift)
         while True:
-            at = slot * _FIELDS
-            if table[at + 2] == 0:
-                table[at] = key
-                table[at + 1] = check << _32 | document
-                table[at + 2] = _ONE << _32 | _ONE
-                table[at + 3] = source
+            value = table[slot]
+            if value == 0:
                 distinct += 1
+                if whole:
+                    alone[2 * num_firsts] = key
+                    alone[2 * num_firsts + 1] = about
+                    num_firsts += 1
+                    table[slot] = num_firsts
+                else:
+                    at = num_entries * _FIELDS
+                    more[at] = key
+                    more[at + 1] = check << _32 | document
+                    more[at + 2] = _ONE << _32 | _ONE
+                    more[at + 3] = source
+                    more[at + 4] = np.uint64(0)
+                    table[slot] = _HAS_ENTRY | num_entries
+                    num_entries += 1
                 break
-            if table[at] == key and table[at + 1] >> _32 == check:
-                table[at + 2] += _ONE << _32 | np.uint64(table[at + 1] & DOCUMENT_MASK != document)
-                table[at + 1] = check << _32 | document
-                table[at + 4] |= source & table[at + 3]
-                table[at + 3] |= source
-                break
+            if value & _HAS_ENTRY:
+                at = np.int64(value ^ _HAS_ENTRY) * _FIELDS
+                if more[at] == key and more[at + 1] >> _32 == check:
+                    more[at + 2] += _ONE << _32 | np.uint64(more[at + 1] & DOCUMENT_MASK != document)
+                    more[at + 1] = check << _32 | document
+                    more[at + 4] |= source & more[at + 3]
+                    more[at + 3] |= source
+                    break
+            else:
+                before = 2 * np.int64(value) - 2
+                if alone[before] == key and alone[before + 1] >> CHECK_SHIFT == check:
+                    first = alone[before + 1]
+                    first_source = _ONE << ((first >> SOURCE_SHIFT) & _SOURCE)
+                    at = num_entries * _FIELDS
+                    more[at] = key
+                    more[at + 1] = check << _32 | document
+                    more[at + 2] = np.uint64(2) << _32 | (_ONE + np.uint64(first & DOCUMENT_MASK != document))
+                    more[at + 3] = first_source | source
+                    more[at + 4] = first_source & source
+                    table[slot] = _HAS_ENTRY | num_entries
+                    num_entries += 1
+                    break
             slot = np.int64(0) if slot == last else slot + 1
+    used[0], used[1] = num_firsts, num_entries
     return distinct, counted
 
 
 @kernel
-def _look(records, order, entries, bits, shift, least, first, slots, later):
-    """Slot + 1 of every record whose document is at least ``first`` and whose fingerprint occurs often enough."""
-    table = pointer(entries)
-    last = len(entries) // _FIELDS - 1
+def _look(records, order, slots, entries, bits, shift, first, found):
+    """1 + the entry of every record whose document is at least ``first`` and that has one, or-ed with LATER."""
+    table, more = pointer(slots), pointer(entries)
+    last = len(slots) - 1
     for i in range(len(records)):
         key, about = records[i, 0], records[i, 1]
         if about & DOCUMENT_MASK < first:
@@ -224,27 +275,52 @@ def _look(records, order, entries, bits, shift, least, first, slots, later):
         check = about >> CHECK_SHIFT
         slot = np.int64((key << bits) >> shift)
         while True:
-            at = slot * _FIELDS
-            if table[at + 2] == 0:
+            value = table[slot]
+            if value == 0:
                 break
-            if table[at] == key and (table[at + 1] & ~_ANSWERED) >> _32 == check:
-                if table[at + 2] >> _32 >= least:
-                    slots[order[i]] = slot + 1
-                    later[order[i]] = table[at + 1] & _ANSWERED != 0
-                    table[at + 1] |= _ANSWERED
-                break
+            if value & _HAS_ENTRY:
+                entry = np.int64(value ^ _HAS_ENTRY)
+                at = entry * _FIELDS
+                if more[at] == key and (more[at + 1] & ~_ANSWERED) >> _32 == check:
+                    later = np.uint32(0) if more[at + 1] & _ANSWERED == 0 else LATER
+                    found[order[i]] = np.uint32(entry + 1) | later
+                    more[at + 1] |= _ANSWERED
+                    break
             slot = np.int64(0) if slot == last else slot + 1
 
 
 @kernel
-def _move(old, entries, bits, shift):
-    """Enter the entries of a smaller table."""
-    last = len(entries) // _FIELDS - 1
-    for begin in range(0, len(old), _FIELDS):
-        if old[begin + 2] == 0:
-            continue
-        slot = np.int64((old[begin] << bits) >> shift)
-        while entries[slot * _FIELDS + 2] != 0:
+def _number_sets(entries, numbers, sets, set_of):
+    """Give each distinct pair of source sets a number, in the order in which they come; how many there are."""
+    used = 0
+    last = len(numbers) - 1
+    for i in range(len(entries)):
+        every, twice = entries[i, 3], entries[i, 4]
+        slot = np.int64(mix(every ^ mix(twice)) & np.uint64(last))
+        while numbers[slot] != 0:
+            k = np.int64(numbers[slot]) - 1
+            if sets[k, 0] == every and sets[k, 1] == twice:
+                break
             slot = np.int64(0) if slot == last else slot + 1
-        for k in range(_FIELDS):
-            entries[slot * _FIELDS + k] = old[begin + k]
+        if numbers[slot] == 0:
+            sets[used, 0] = every
+            sets[used, 1] = twice
+            used += 1
+            numbers[slot] = used
+        set_of[i] = numbers[slot] - 1
+    return used
+
+
+@kernel
+def _move(old, slots, firsts, entries, bits, shift):
+    """Enter what stands in fewer slots."""
+    last = len(slots) - 1
+    for i in range(len(old)):
+        value = old[i]
+        if value == 0:
+            continue
+        key = entries[np.int64(value ^ _HAS_ENTRY), 0] if value & _HAS_ENTRY else firsts[np.int64(value) - 1, 0]
+        slot = np.int64((key << bits) >> shift)
+        while slots[slot] != 0:
+            slot = np.int64(0) if slot == last else slot + 1
+        slots[slot] = value

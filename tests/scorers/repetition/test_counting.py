@@ -53,7 +53,7 @@ def test_a_partition_is_counted_as_a_counter_would(rows: list[tuple[int, int, in
         table = Table(bits, expected=1)
         for one in slabs:
             table.add(one)
-        table.seal(2)
+        table.seal()
         assert table.counted == len(part)
         distinct += table.distinct
         pairs, numbers = table.spectrum()
@@ -83,7 +83,7 @@ def test_references_are_counted_and_the_others_answered(rows: list[tuple[int, in
     slab = Slab.of(records, 0)
     table = Table(0, references)
     table.add(slab)
-    table.seal(1)
+    table.seal()
     counts = Counter(mark for mark, document, _ in plain(records) if document < references)
     assert table.counted == sum(counts.values())
     answers = table.answers(slab)
@@ -100,7 +100,7 @@ def test_equal_keys_with_different_checks_stay_apart() -> None:
     records = records_of([(1, 0, 0, 0), (1, 1, 0, 0), (1, 0, 3, 0)])
     table = Table(0)
     table.add(Slab.of(records, 0))
-    table.seal(2)
+    table.seal()
     assert table.distinct == 2
     assert table.answers(Slab.of(records, 0)).places.tolist() == [0, 2]
 
@@ -112,5 +112,5 @@ def test_a_table_grows_past_what_was_expected() -> None:
     table = Table(0, expected=10)
     for begin in range(0, len(records), 7_000):
         table.add(Slab.of(records[begin : begin + 7_000], 0))
-    table.seal(2)
+    table.seal()
     assert (table.distinct, table.counted) == (50_000, 50_000)

@@ -27,7 +27,7 @@ def test_coverage_is_what_a_walk_over_the_words_finds(documents: list[list[str]]
     table = Table(0)
     slab = Slab.of(windows.records, 0)
     table.add(slab)
-    table.seal(2)
+    table.seal()
     answers = table.answers(slab)
     rows = np.stack([answers.places.astype(np.uint32), answers.occurrences, answers.documents, answers.sets], axis=1)
     answered = Answered(*(np.empty(len(windows), np.uint32) for _ in range(3)))
