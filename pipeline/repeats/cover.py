@@ -15,7 +15,6 @@ Two outputs per shard: the score table beside the documents, and a small JSON wi
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,19 +114,19 @@ def _chars(batch: SpanBatch) -> np.ndarray:
 
 
 class Answers:
-    """The answers to a shard's windows, run by run."""
+    """The answers to a shard's windows, run by run; those of a few runs are read at once."""
 
     def __init__(self, store: Store, task: CoverTask):
         self._store, self._task = store, task
-        self._begins = [file.begins(store, task.stretch, task.records.runs) for file in task.answers]
+        begins = [file.begins(store, task.stretch, task.records.runs) for file in task.answers]
+        self._begins = np.stack(begins)  # (partitions, runs + 1)
         sets = [file.sets(store) for file in task.answers]
         # Every partition numbers its sets by itself; here they get numbers for all, 0 for windows without an answer.
         self.sets, number = np.unique(np.concatenate([np.zeros((1, 2), np.uint64), *sets]), axis=0, return_inverse=True)
-        ends = np.cumsum([1] + [len(one) for one in sets])
-        number = number.ravel().astype(np.uint32)
-        self._number = [number[begin:end] for begin, end in itertools.pairwise(ends.tolist())]
-        self._run = self._done = 0
-        self._left = 0
+        self._number = number.ravel().astype(np.uint32)
+        self._first_set = np.cumsum([1] + [len(one) for one in sets]).astype(np.uint32)
+        self._run = self._done = self._left = self._read = 0
+        self._answers = np.zeros((0, 4), np.uint32)
         self._cursor: Cursor | None = None
 
     def answered(self, batch: Batch) -> Answered:
@@ -148,21 +147,31 @@ class Answers:
         return out
 
     def _open(self) -> None:
-        """Read the answers of the next run, of every partition."""
+        """Go on to the answers of the next run, of every partition."""
         self._check_run()
-        task = self._task
-        parts, ends = [], [0]
-        for number, file in enumerate(task.answers):
-            begin, end = self._begins[number][self._run : self._run + 2].tolist()
-            part = file.read(self._store, begin, end) if end > begin else np.zeros((0, 4), np.uint32)
-            part[:, 3] = self._number[number][part[:, 3] & ~LATER] | part[:, 3] & LATER
-            parts.append(part)
-            ends.append(ends[-1] + len(part))
-        bounds = np.array(ends, np.int64)
-        seen = np.zeros(len(parts), np.int64)
-        self._cursor = Cursor(seen, bounds[:-1].copy(), bounds[1:], np.concatenate(parts))
-        self._left = task.layout.run
+        if self._run == self._read:
+            self._read_runs()
+        begins, ends = self._offsets[:, self._run], self._offsets[:, self._run + 1]
+        self._cursor = Cursor(np.zeros(len(begins), np.int64), begins.copy(), ends, self._answers)
+        self._left = self._task.layout.run
         self._run += 1
+
+    def _read_runs(self) -> None:
+        """Read the answers of as many runs as fit into memory."""
+        first, runs = self._run, self._task.records.runs
+        totals = self._begins.sum(axis=0)
+        stop = int(np.searchsorted(totals, totals[first] + self._task.layout.slab, side="right")) - 1
+        stop = min(max(stop, first + 1), runs)
+        counts = self._begins[:, stop] - self._begins[:, first]
+        places = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+        self._answers = answers = np.empty((int(places[-1]), 4), np.uint32)
+        for number in np.flatnonzero(counts).tolist():
+            part = answers[places[number] : places[number + 1]]
+            self._task.answers[number].read(self._store, int(self._begins[number, first]), part)
+            part[:, 3] += self._first_set[number]
+        answers[:, 3] = self._number[answers[:, 3] & ~LATER] | answers[:, 3] & LATER
+        self._offsets = self._begins - self._begins[:, first : first + 1] + places[:-1, None]
+        self._read = stop
 
     def _check_run(self) -> None:
         if self._cursor is not None:

@@ -10,10 +10,11 @@ part of every file. Numbers are little-endian and 8 bytes wide, those of an answ
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
@@ -91,39 +92,38 @@ class RecordsFile:
             raise ValueError(f"{store.shown(name)} is damaged; remove it and run again")
         return cls(name, size, *(int(value) for value in tail[3:10]))
 
-    def partition(self, store: Store, number: int, layout: Layout) -> tuple[np.ndarray, Iterator[np.ndarray]]:
-        """Records of a partition in each run, and those records, run by run."""
-        index = self.records * RECORD_BYTES
+    def bounds(self, store: Store, partition: int) -> np.ndarray:
+        """Where the records of a partition begin and end in each run: int64 of shape (2, runs)."""
+        rows = self.records * RECORD_BYTES + 8 * self.runs * partition
         with _ranges(store, self.name) as read:
-            rows = index + 8 * self.runs * number
-            begins, ends = read(rows, rows + 16 * self.runs).view(np.int64).reshape(2, self.runs)
-        return ends - begins, self._parts(store, begins, ends)
+            return read(rows, rows + 16 * self.runs).view(np.int64).reshape(2, self.runs)
 
-    def _parts(self, store: Store, begins: np.ndarray, ends: np.ndarray) -> Iterator[np.ndarray]:
-        with _ranges(store, self.name) as read:
-            for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
-                yield read(begin * RECORD_BYTES, end * RECORD_BYTES).view(np.uint64).reshape(-1, 2)
+    @contextmanager
+    def opened(self, store: Store) -> Iterator[Callable[[int, np.ndarray], None]]:
+        """A function that fills uint64 of shape (n, 2) with the records from a number on."""
+        with _into(store, self.name) as fill:
+            yield lambda begin, out: fill(begin * RECORD_BYTES, out)
 
 
 class AnswersWriter:
-    """Write the answers of one partition to an open file, stretch by stretch."""
+    """Write the answers of one partition, which lies in so many stretches, to an open file."""
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: BinaryIO, stretches: int):
         self._file = file
-        self._begins = [0]
-        self._answers = 0
+        self._counts = np.zeros(stretches, np.int64)
 
-    def add(self, answers: np.ndarray) -> None:
-        """Answers of the next stretch: uint32 of shape (n, 4), places in the stretch first."""
+    def add(self, answers: np.ndarray, stretches: np.ndarray) -> None:
+        """Answers in the order of their records: uint32 of shape (n, 4), places in the stretch first. stretches:
+        int64, that of each."""
         self._file.write(np.ascontiguousarray(answers).data)
-        self._answers += len(answers)
-        self._begins.append(self._answers)
+        self._counts += np.bincount(stretches, minlength=len(self._counts))
 
     def close(self, sets: np.ndarray, spectrum: np.ndarray) -> None:
         """Write the sets (uint64 of shape (m, 2)), the spectrum (int64 of shape (m, 3)) and the index."""
-        for array in (sets.astype(np.uint64), spectrum.astype(np.int64), np.array(self._begins, np.int64)):
+        begins = np.concatenate([np.zeros(1, np.int64), np.cumsum(self._counts)])
+        for array in (sets.astype(np.uint64), spectrum.astype(np.int64), begins):
             self._file.write(array.tobytes())
-        tail = [MAGIC, self._answers, len(sets), len(spectrum), len(self._begins) - 1, 0, 0, 0, 0, 0]
+        tail = [MAGIC, int(begins[-1]), len(sets), len(spectrum), len(self._counts), 0, 0, 0, 0, 0]
         self._file.write(np.array(tail, np.int64).tobytes())
 
 
@@ -160,10 +160,10 @@ class AnswersFile:
         skipped = 16 * self.num_sets + 24 * self.num_spectrum + 8 * first
         return self._after(store, skipped, 8 * (count + 1)).view(np.int64)
 
-    def read(self, store: Store, begin: int, end: int) -> np.ndarray:
-        """Answers by number: uint32 of shape (n, 4)."""
-        with _ranges(store, self.name) as read:
-            return read(16 * begin, 16 * end).view(np.uint32).reshape(-1, 4)
+    def read(self, store: Store, begin: int, out: np.ndarray) -> None:
+        """Fill uint32 of shape (n, 4) with the answers from a number on."""
+        with _into(store, self.name) as fill:
+            fill(16 * begin, out)
 
     def _after(self, store: Store, skipped: int, size: int) -> np.ndarray:
         begin = 16 * self.answers + skipped
@@ -172,23 +172,39 @@ class AnswersFile:
 
 
 @contextmanager
-def _ranges(store: Store, name: str) -> Iterator[Any]:
+def _ranges(store: Store, name: str) -> Iterator[Callable[[int, int], np.ndarray]]:
     """A function that reads bytes begin .. end of a file as uint8."""
-    if not store.is_local:
-        path = store.path(name)
-        yield lambda begin, end: _bytes(store.fs.cat_file(path, start=begin, end=end) if end > begin else b"")
-        return
-    with open(store.path(name), "rb", buffering=0) as file:
+    with _into(store, name) as fill:
 
         def read(begin: int, end: int) -> np.ndarray:
-            file.seek(begin)
-            found = np.fromfile(file, np.uint8, end - begin)
-            if len(found) != end - begin:
-                raise ValueError(f"{store.shown(name)} is cut short; remove it and run again")
+            found = np.empty(end - begin, np.uint8)
+            fill(begin, found)
             return found
 
         yield read
 
 
-def _bytes(data: bytes) -> np.ndarray:
-    return np.frombuffer(bytearray(data), np.uint8)  # to be written to, as what comes from a local file is
+@contextmanager
+def _into(store: Store, name: str) -> Iterator[Callable[[int, np.ndarray], None]]:
+    """A function that fills a contiguous array with the bytes of a file from a place on."""
+    path = store.path(name)
+    if not store.is_local:
+
+        def fetch(begin: int, out: np.ndarray) -> None:
+            if out.nbytes:
+                data = store.fs.cat_file(path, start=begin, end=begin + out.nbytes)
+                out.reshape(-1).view(np.uint8)[:] = np.frombuffer(data, np.uint8)
+
+        yield fetch
+        return
+    with open(path, "rb", buffering=0) as file:
+
+        def fill(begin: int, out: np.ndarray) -> None:
+            bytes_out = memoryview(out.reshape(-1).view(np.uint8).data)
+            while len(bytes_out):  # one call reads 2 GB at most
+                count = os.preadv(file.fileno(), [bytes_out], begin)
+                if not count:
+                    raise ValueError(f"{store.shown(name)} is cut short; remove it and run again")
+                bytes_out, begin = bytes_out[count:], begin + count
+
+        yield fill

@@ -89,10 +89,9 @@ def count_partition(job: Job) -> dict[str, Counts | Exception]:
     slabs = only or ((begin, Slab.of(records, task.layout.bits)) for begin, records in partition.slabs())
     with store.writing(task.target) as path:
         with open(path, "wb") as file:
-            writer = AnswersWriter(file)
+            writer = AnswersWriter(file, partition.stretches)
             for begin, slab in slabs:
                 partition.write(table, slab, begin, writer)
-            partition.finish(writer)
             pairs, distinct = table.spectrum()
             writer.close(table.sets, np.column_stack([pairs, distinct]))
         facts = file_facts(path)
@@ -104,56 +103,43 @@ class _Partition:
     """The records of one partition over all files, and the stretches they lie in: one per file and run."""
 
     def __init__(self, store: Store, task: CountTask):
-        self._store, self._task = store, task
-        lengths = []
-        for file in task.files:
-            lengths.append(file.partition(store, task.number, task.layout)[0])
-        self._ends = np.cumsum(np.concatenate([np.zeros(0, np.int64), *lengths]))
-        self.expected = int(self._ends[-1]) if len(self._ends) else 0
-        self._waiting = np.zeros((0, 4), np.uint32)
-        self._stretch = 0
+        self._store, self._files = store, task.files
+        self._slab = task.layout.slab
+        self._bounds = [file.bounds(store, task.number) for file in task.files]
+        lengths = [ends - begins for begins, ends in self._bounds]
+        self._starts = np.cumsum(np.concatenate([np.zeros(1, np.int64), *lengths]))
+        self.expected = int(self._starts[-1])
+        self.stretches = len(self._starts) - 1
 
     def slabs(self) -> Iterator[tuple[int, np.ndarray]]:
-        """(position in the partition, records), with documents numbered over all files."""
-        size = min(self._task.layout.slab, max(self.expected, 1))
-        slab = np.empty((size, 2), np.uint64)
+        """(position in the partition, records), with documents numbered over all files. The array is used again."""
+        slab = np.empty((min(self._slab, max(self.expected, 1)), 2), np.uint64)
         filled = begin = base = 0
-        for file in self._task.files:
-            for part in file.partition(self._store, self._task.number, self._task.layout)[1]:
-                done = 0
-                while done < len(part):
-                    piece = part[done : done + size - filled]
-                    slab[filled : filled + len(piece), 0] = piece[:, 0]
-                    np.add(piece[:, 1], np.uint64(base), out=slab[filled : filled + len(piece), 1])
-                    filled += len(piece)
-                    done += len(piece)
-                    if filled == size:
-                        yield begin, slab
-                        begin += size
-                        filled = 0
+        for file, bounds in zip(self._files, self._bounds, strict=True):
+            with file.opened(self._store) as fill:
+                for first, end in bounds.T.tolist():
+                    while first < end:
+                        piece = slab[filled : filled + end - first]
+                        fill(first, piece)
+                        if base:
+                            piece[:, 1] += np.uint64(base)
+                        first += len(piece)
+                        filled += len(piece)
+                        if filled == len(slab):
+                            yield begin, slab
+                            begin += filled
+                            filled = 0
             base += file.numbers
         if filled:
             yield begin, slab[:filled]
 
     def write(self, table: Table, slab: Slab, begin: int, writer: AnswersWriter) -> None:
-        """Hand the answers of a slab to the writer, cut at the ends of stretches."""
+        """Hand the answers of a slab to the writer, with the stretches they belong to."""
         found = table.answers(slab)
         places = found.places + begin
-        starts = np.concatenate([np.zeros(1, np.int64), self._ends])
-        which = np.searchsorted(self._ends, places, side="right")
-        columns = ((places - starts[which]).astype(np.uint32), found.occurrences, found.documents, found.sets)
-        answers = np.stack(columns, axis=1)
-        end = begin + len(slab.records)
-        while self._stretch < len(self._ends) and self._ends[self._stretch] <= end:
-            stop = int(np.searchsorted(which, self._stretch, side="right"))
-            writer.add(np.concatenate([self._waiting, answers[:stop]]))
-            self._waiting, answers, which = self._waiting[:0], answers[stop:], which[stop:]
-            self._stretch += 1
-        self._waiting = np.concatenate([self._waiting, answers])
-
-    def finish(self, writer: AnswersWriter) -> None:
-        """Stretches without a record at the end of an empty partition."""
-        while self._stretch < len(self._ends):
-            writer.add(self._waiting)
-            self._waiting = self._waiting[:0]
-            self._stretch += 1
+        which = np.searchsorted(self._starts, places, side="right") - 1
+        answers = np.empty((len(places), 4), np.uint32)
+        columns = places - self._starts[which], found.occurrences, found.documents, found.sets
+        for i, values in enumerate(columns):
+            answers[:, i] = values
+        writer.add(answers, which)
