@@ -160,7 +160,9 @@ class Answers:
         """Read the answers of as many runs as fit into memory."""
         first, runs = self._run, self._task.records.runs
         totals = self._begins.sum(axis=0)
-        stop = int(np.searchsorted(totals, totals[first] + self._task.layout.slab, side="right")) - 1
+        # A batch of text and its coverage lie in memory beside them.
+        most = self._task.layout.slab // 4
+        stop = int(np.searchsorted(totals, totals[first] + most, side="right")) - 1
         stop = min(max(stop, first + 1), runs)
         counts = self._begins[:, stop] - self._begins[:, first]
         places = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
