@@ -6,14 +6,20 @@ table = query("workspace", "SELECT id, preselect_score FROM preselect")   # a py
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
+from contextlib import AbstractContextManager
 
+import duckdb
 import pyarrow as pa
 
 from pipeline import sandbox
 from pipeline.output import ROWS, Format, write
 from pipeline.views import opened
 from pipeline.workspace import Workspace
+
+DISTRIBUTIONS = re.compile("stat|hist|score_|duckdb_|information_schema|show|describe", re.IGNORECASE)
+"""What a query about distributions holds, or one about what there is, or a slip of one that should get a proposal."""
 
 
 def sql(
@@ -30,7 +36,7 @@ def sql(
     corpora: those that the views show [all]. stages: folders of score stages to show instead of the newest of their
     alias. rows: how many a table shows. Raises UserError with one line if the query is wrong or reaches outside.
     """
-    with opened(_workspace(workspace), corpora, stages, locked=True) as connection:
+    with _opened(workspace, query, corpora, stages) as connection:
         schema, batches = sandbox.batches(connection, query)
         write(schema, batches, format, out, rows)
 
@@ -39,10 +45,14 @@ def query(
     workspace: str | Workspace, query: str, corpora: Collection[str] = (), stages: Collection[str] = ()
 ) -> pa.Table:
     """Run one SELECT; all of its rows. Raises UserError as `sql` does."""
-    with opened(_workspace(workspace), corpora, stages, locked=True) as connection:
+    with _opened(workspace, query, corpora, stages) as connection:
         schema, batches = sandbox.batches(connection, query)
         return pa.Table.from_batches(batches, schema)
 
 
-def _workspace(workspace: str | Workspace) -> Workspace:
-    return workspace if isinstance(workspace, Workspace) else Workspace(workspace)
+def _opened(
+    workspace: str | Workspace, query: str, corpora: Collection[str], stages: Collection[str]
+) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+    """A locked connection; the views of distributions are made where the query may mean them."""
+    place = workspace if isinstance(workspace, Workspace) else Workspace(workspace)
+    return opened(place, corpora, stages, locked=True, distributions=DISTRIBUTIONS.search(query) is not None)

@@ -10,11 +10,13 @@
     training, training_sets, comparisons        curves of the training runs (pipeline.training_views)
     tokens, token_selections       losses, attention and choice of every token (pipeline.token_views)
     preselect_sample, preselect_losses, preselect_strengths   (pipeline.preselect_views)
+    judge_evidence   what labels say of their judges (pipeline.label.views)
     membership, membership_draws   (pipeline.membership_views)
     insertions, ghost_runs         identifiers put in, and what was found (pipeline.ghosts.views)
     repeat_spectrum, repeat_classes, repeat_sources, repeat_shared, repeat_spans, repeat_units,
     repeat_unit_counts   (pipeline.repeats_views)
-    score_stats, score_histogram   distributions of every score (pipeline.distributions)
+    score_stats, score_histogram   distributions of every score (pipeline.distributions); of one stage alone, which is
+                     quicker: stats.<alias>, histogram.<alias>
 
     with opened(Workspace("workspace")) as connection:
         connection.sql("SELECT corpus, avg(preselect_score) FROM scored GROUP BY ALL").show()
@@ -38,6 +40,7 @@ from pipeline import ledger, membership_views, preselect_views, repeats_views, s
 from pipeline.catalog import HIDDEN, document_schema, shown_stages
 from pipeline.distributions import TOKENS, distribution_views, quoted, text
 from pipeline.ghosts import views as ghost_views
+from pipeline.label import views as label_views
 from pipeline.shards import open_parquet
 from pipeline.stage import saved
 from pipeline.workspace import Corpus, Workspace
@@ -46,6 +49,7 @@ FIXED = (
     *("documents", "scored", "selection", "rejects", "shard_runs", "stages", "score_stats", "score_histogram"),
     *training_views.VIEWS,
     *preselect_views.VIEWS,
+    *label_views.VIEWS,
     *membership_views.VIEWS,
     *ghost_views.VIEWS,
     *repeats_views.VIEWS,
@@ -140,17 +144,22 @@ class Build:
 
 @contextlib.contextmanager
 def opened(
-    workspace: Workspace, corpora: Collection[str] = (), stages: Collection[str] = (), locked: bool = False
+    workspace: Workspace,
+    corpora: Collection[str] = (),
+    stages: Collection[str] = (),
+    locked: bool = False,
+    distributions: bool = True,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection with the views of a workspace.
 
     corpora: those that the views show [all]. stages: folders of score stages that a config names, shown instead of the
-    newest of their alias. locked: for SQL that a user wrote (pipeline.sandbox). Raises UserError if a corpus is
-    unknown or there is none.
+    newest of their alias. locked: for SQL that a user wrote (pipeline.sandbox). distributions: with the views of
+    pipeline.distributions, which take a second to make where stages have many columns. Raises UserError if a corpus
+    is unknown or there is none.
     """
     # Membership tests need no corpus: a workspace may hold nothing else.
     without = not corpora and not workspace.corpora() and workspace.store.folders(membership_views.PARENT)
-    build = _build(workspace, [] if without else workspace.chosen_corpora(corpora), stages)
+    build = _build(workspace, [] if without else workspace.chosen_corpora(corpora), stages, distributions)
     runs, made = runs_table(workspace), stages_table(workspace)
     with tempfile.TemporaryDirectory(prefix="tamis-") as spill:
         connection = sandbox.connect({name: (workspace.store, name) for name in build.files}, locked)
@@ -172,7 +181,7 @@ def opened(
             connection.close()
 
 
-def _build(workspace: Workspace, corpora: list[Corpus], named: Collection[str]) -> Build:
+def _build(workspace: Workspace, corpora: list[Corpus], named: Collection[str], distributions: bool) -> Build:
     build = Build(statements=["CREATE SCHEMA single"])
     documents, scored = [], []
     stages: dict[str, list[Table]] = {}
@@ -201,6 +210,7 @@ def _build(workspace: Workspace, corpora: list[Corpus], named: Collection[str]) 
         build.view(name, training_views.training_selects(workspace, name, build.listed, text))
     for name in preselect_views.VIEWS:
         build.view(name, preselect_views.preselect_selects(corpora, name, build.listed, text))
+    build.view("judge_evidence", label_views.evidence_selects(corpora, text))
     for name in membership_views.VIEWS:
         build.view(name, membership_views.membership_selects(workspace, name, build.listed, text))
     for name in repeats_views.VIEWS:
@@ -211,8 +221,8 @@ def _build(workspace: Workspace, corpora: list[Corpus], named: Collection[str]) 
     for alias, name in zip(stages, unique(stages, FIXED), strict=True):
         build.view(name, [table.select() for table in stages[alias]])
         build.view(name, single[alias], "single")
-        distributed[alias] = (f"single.{quoted(name)}", numeric(stages[alias]))
-    build.statements += distribution_views(distributed)
+        distributed[alias] = (name, numeric(stages[alias]))
+    build.statements += distribution_views(distributed) if distributions else []
     build.view("insertions", ghost_views.insertion_selects(corpora, build.listed, text))
     build.view("ghost_runs", ghost_views.run_selects(list(_spans(stages)), text))
     return build

@@ -36,7 +36,7 @@ def inspect(
     characters: of each text at most, None for all. repeated: length in words of the repeats that are marked. Raises
     UserError for an id that is not there and a predicate that is wrong or keeps nothing.
     """
-    with opened(workspace, corpora, stages, locked=True) as connection:
+    with opened(workspace, corpora, stages, locked=True, distributions=False) as connection:
         chosen: list[tuple[str | None, str]] = [(None, id) for id in ids]
         if not ids:
             chosen = [*find.drawn(connection, where, count, seed)]
@@ -92,7 +92,7 @@ def stage(
     corpora: Collection[str] = (),
 ) -> None:
     """What a selection kept and left out, or what the ingest of a corpus took in and turned away, with samples."""
-    with opened(workspace, corpora, locked=True) as connection:
+    with opened(workspace, corpora, locked=True, distributions=False) as connection:
         to = show.console()
         known = [row["selection"] for row in find.counts(connection, "SELECT DISTINCT selection FROM selection")]
         if name in known:
@@ -154,7 +154,7 @@ def changes(
 
     ids: these documents [the first `count` that differ]. Raises UserError if a corpus is not there.
     """
-    with opened(workspace, [before, after], locked=True) as connection:
+    with opened(workspace, [before, after], locked=True, distributions=False) as connection:
         to = show.console()
         both = f"""(SELECT id, text FROM documents WHERE corpus = {text(before)}) a
             FULL JOIN (SELECT id, text FROM documents WHERE corpus = {text(after)}) b USING (id)"""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import duckdb
 
-from pipeline.distributions import QUANTILES, text
+from pipeline.distributions import QUANTILES, quoted
 from pipeline.report.charts import histogram, spread
 from pipeline.report.part import Figure, Part, listed
 from pipeline.report.parts.columns import Stage, grouped_source, stages
@@ -12,18 +12,18 @@ from pipeline.report.parts.columns import Stage, grouped_source, stages
 HISTOGRAM = """
 SELECT * FROM (
   SELECT score, corpus, {source} AS source, bin, low, high, sum(documents)::BIGINT AS documents
-  FROM score_histogram WHERE level = 'source' AND stage = {stage} AND score IN ({columns}) GROUP BY ALL
+  FROM histogram.{stage} WHERE level = 'source' AND score IN ({columns}) GROUP BY ALL
 ) ORDER BY list_position([{columns}], score), corpus, bin, source
 """
 SPREAD = """
 SELECT score, corpus, {name} AS source, documents, undefined, mean, min, {quantiles}, max
-FROM score_stats WHERE level = 'source' AND stage = {stage} AND score IN ({columns})
+FROM stats.{stage} WHERE level = 'source' AND score IN ({columns})
 QUALIFY dense_rank() OVER (PARTITION BY score ORDER BY documents DESC, source) <= 12
 ORDER BY list_position([{columns}], score), documents DESC, source
 """
 QUANTILE_TABLE = """
 SELECT score, corpus, documents, undefined, mean, min, {quantiles}, max
-FROM score_stats WHERE level = 'corpus' AND stage = {stage} ORDER BY score, corpus
+FROM stats.{stage} WHERE level = 'corpus' ORDER BY score, corpus
 """
 
 
@@ -41,7 +41,7 @@ def part(connection: duckdb.DuckDBPyConnection) -> Part | None:
 
 def _figures(stage: Stage, source: str, several: bool) -> list[Figure]:
     facts = {
-        "stage": text(stage.name),
+        "stage": quoted(stage.name),
         "columns": listed(list(stage.shown)),
         "quantiles": ", ".join(QUANTILES),
         "source": f"corpus || ': ' || {source}" if several else source,
