@@ -1,9 +1,8 @@
 """Distributions of scores as SQL text: the views `score_stats` and `score_histogram`, and the queries of `tamis stats`.
 
-Both are the union of `stats.<alias>` and `histogram.<alias>`, one of each per stage, over `single.<alias>`: documents
-joined with the scores of that stage alone (id, corpus, shard, source, _tokens and the stage's columns), so that looking
-at one score costs one join. Quantiles are exact, interpolated between neighbours, and hold the values of a group in
-memory while they are computed. NaN counts as undefined, as NULL does.
+Both read `single.<alias>`: documents joined with the scores of one stage alone (id, corpus, shard, source, _tokens and
+the stage's columns), so that looking at one score costs one join. Quantiles are exact, interpolated between neighbours,
+and hold the values of a group in memory while they are computed. NaN counts as undefined, as NULL does.
 """
 
 from __future__ import annotations
@@ -29,26 +28,22 @@ def text(value: str) -> str:
 
 
 def distribution_views(stages: Mapping[str, tuple[str, Sequence[str]]]) -> list[str]:
-    """CREATE VIEW statements. `stages`: {alias: (its view, its numeric score columns)}.
-
-    `stats.<view>` and `histogram.<view>` are of one stage, `score_stats` and `score_histogram` of all: to bind those
-    takes longer than to read many a stage, so whoever asks about one stage asks its own.
-    """
+    """CREATE VIEW statements. `stages`: {alias: (relation, its numeric score columns)}."""
+    parts: dict[str, list[str]] = {"score_stats": [], "score_histogram": []}
+    for alias, (relation, columns) in stages.items():
+        for level in LEVELS if columns else ():
+            parts["score_stats"].append(stats(relation, columns, level, alias))
+            parts["score_histogram"].append(histogram(relation, columns, level, alias))
     # No stage, no rows; a relation of none still names the columns.
     nothing = "(SELECT NULL AS corpus, NULL AS source, NULL AS shard, NULL::DOUBLE AS score, 0 AS _tokens LIMIT 0)"
-    statements = []
-    for schema, name, make in (("stats", "score_stats", stats), ("histogram", "score_histogram", histogram)):
-        statements.append(f"CREATE SCHEMA {schema}")
-        parts = []
-        for alias, (view, columns) in stages.items():
-            if columns:
-                levels = [make(f"single.{quoted(view)}", columns, level, alias) for level in LEVELS]
-                one = f"{schema}.{quoted(view)}"
-                statements.append(f"CREATE VIEW {one} AS {' UNION ALL '.join(f'({select})' for select in levels)}")
-                parts.append(f"FROM {one}")
-        whole = parts or [make(nothing, ["score"], "corpus", "")]
-        statements.append(f"CREATE VIEW {name} AS {' UNION ALL '.join(f'({select})' for select in whole)}")
-    return statements
+    empty = {
+        "score_stats": stats(nothing, ["score"], "corpus", ""),
+        "score_histogram": histogram(nothing, ["score"], "corpus", ""),
+    }
+    return [
+        f"CREATE VIEW {name} AS {' UNION ALL '.join(f'({select})' for select in selects or [empty[name]])}"
+        for name, selects in parts.items()
+    ]
 
 
 def stats(relation: str, columns: Sequence[str], level: str, stage: str) -> str:

@@ -23,6 +23,7 @@ EMPTY = {
         "found": "BOOLEAN",
         **dict.fromkeys(("auc", "auc_low", "auc_high"), "DOUBLE"),
         **dict.fromkeys(("identifiers", "copies"), "BIGINT"),
+        **dict.fromkeys(("level_needed", "power"), "DOUBLE"),
     },
     "membership_draws": {
         **dict.fromkeys(("id", "kind"), "VARCHAR"),
@@ -33,7 +34,7 @@ EMPTY = {
         "hit": "BOOLEAN",
     },
 }
-"""Columns of a view that has no file behind it yet."""
+"""Columns that are there in any case: NULL where no file has them."""
 
 
 def membership_selects(
@@ -59,7 +60,8 @@ def membership_selects(
             selects.append(f"SELECT {about}, {columns} FROM read_parquet(getvariable('{variable}'){filename})")
     kinds = ", ".join(f'NULL::{kind} AS "{column}"' for column, kind in EMPTY[view].items())
     head = ", ".join(f"NULL::VARCHAR AS {column}" for column in ("name", "folder", "registry", "model"))
-    return selects or [f"SELECT {head}, NULL::BIGINT AS step, {kinds} LIMIT 0"]
+    # The empty one first: a test that was made before a column was there has NULL in it.
+    return [f"SELECT {head}, NULL::BIGINT AS step, {kinds} LIMIT 0", *selects]
 
 
 def _about(record: dict[str, Any], name: str, folder: str, text: Callable[[str], str]) -> str:

@@ -15,8 +15,7 @@
     insertions, ghost_runs         identifiers put in, and what was found (pipeline.ghosts.views)
     repeat_spectrum, repeat_classes, repeat_sources, repeat_shared, repeat_spans, repeat_units,
     repeat_unit_counts   (pipeline.repeats_views)
-    score_stats, score_histogram   distributions of every score (pipeline.distributions); of one stage alone, which is
-                     quicker: stats.<alias>, histogram.<alias>
+    score_stats, score_histogram   distributions of every score (pipeline.distributions)
 
     with opened(Workspace("workspace")) as connection:
         connection.sql("SELECT corpus, avg(preselect_score) FROM scored GROUP BY ALL").show()
@@ -221,7 +220,7 @@ def _build(workspace: Workspace, corpora: list[Corpus], named: Collection[str], 
     for alias, name in zip(stages, unique(stages, FIXED), strict=True):
         build.view(name, [table.select() for table in stages[alias]])
         build.view(name, single[alias], "single")
-        distributed[alias] = (name, numeric(stages[alias]))
+        distributed[alias] = (f"single.{quoted(name)}", numeric(stages[alias]))
     build.statements += distribution_views(distributed) if distributions else []
     build.view("insertions", ghost_views.insertion_selects(corpora, build.listed, text))
     build.view("ghost_runs", ghost_views.run_selects(list(_spans(stages)), text))

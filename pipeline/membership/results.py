@@ -16,11 +16,13 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import UserError
+from pipeline.membership.power import expected_power
 from pipeline.membership.run import Subject
 from pipeline.membership.values import LAST_K, NULL, ORDER, POSITION, TARGET
 from pipeline.membership_views import RESULTS
 from pipeline.shards import read_narrow, write_narrow
 from pipeline.workspace import Workspace
+from scorers.ghosts.planning import smallest_level
 from scorers.membership.effect import auc_interval
 from scorers.membership.lastk import Guesses, last_k_p, positions_test
 from scorers.membership.owners import owner_p, standardised
@@ -49,13 +51,16 @@ SCHEMA = pa.schema(
         ("auc_high", pa.float64()),
         ("identifiers", pa.int64()),
         ("copies", pa.int64()),
+        ("level_needed", pa.float64()),
+        ("power", pa.float64()),
     ]
 )
 """level: identifier, owner or registry. test: rank, last_k or positions. value: of the identifier; effect: that, less
 the mean of its draws, over their deviation (of several identifiers: the sum over the root of their number). draws: null
 draws looked at, or guesses; exceedances: draws as small as the target, or hits. p_adjusted, found: of the primary test
 alone. auc: chance that an identifier's value is smaller than that of a null draw of its own. copies: as inserted, where
-known."""
+known. level_needed: the p that one primary test alone must reach, by the plan's correction; power: the chance that it
+does if the model has read the identifiers as often as they were inserted (pipeline.membership.power)."""
 
 
 @dataclass(frozen=True)
@@ -156,8 +161,18 @@ def results(tested: Subject, draws: Sequence[Draws], dtype: str) -> pa.Table:
     p = [row["p"] for row in primary] + [1.0] * max(0, tested.registry.tests - len(primary))
     for row, value in zip(primary, adjusted(p, plan.correction), strict=False):
         row["p_adjusted"], row["found"] = float(value), bool(value <= plan.alpha)
+    level = smallest_level(max(tested.registry.tests, len(primary)), plan.alpha, plan.correction)
+    for row in primary:
+        copies = [one.copies for one in draws if row["id"] == _unit(tested, one, row["level"])]
+        row["level_needed"] = level
+        row["power"] = expected_power(copies, plan.statistic, level, plan.m) if plan.null == GENERATOR else None
     rows.sort(key=lambda row: not row["primary"])
     return pa.Table.from_pylist(rows, SCHEMA)
+
+
+def _unit(tested: Subject, one: Draws, level: str) -> str:
+    """What a row of that level calls the unit that an identifier belongs to."""
+    return {"identifier": one.id, "owner": one.owner, "registry": Path(tested.registry.path).stem}[level]
 
 
 def _has(one: Draws, name: str) -> bool:

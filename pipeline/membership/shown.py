@@ -28,6 +28,7 @@ def shown(table: pa.Table, registry: Registry, model: str) -> str:
             f"smallest possible is {1 / (plan.m + 1):.2g})",
             "",
             *_table(sorted(primary, key=lambda row: row["p"])[:MOST]),
+            *_power(primary),
         ]
         if len(primary) > MOST:
             lines.append(
@@ -101,6 +102,16 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
         for row in rows
     ]
     return _aligned([head, *cells])
+
+
+def _power(primary: list[dict[str, Any]]) -> list[str]:
+    """What the test could have found: a large p says little where that is little."""
+    known = [row["power"] for row in primary if row.get("power") is not None]
+    if not known:
+        return ["power: unknown, for no insertion is noted in the registry (tamis ghosts insert)"]
+    low, high = min(known), max(known)
+    shown = f"{low:.0%}" if f"{low:.0%}" == f"{high:.0%}" else f"{low:.0%} to {high:.0%}"
+    return [f"power: {shown} of models that have read them would be found (planning's curve: a prior, no promise)"]
 
 
 def _aligned(lines: list[list[str]]) -> list[str]:

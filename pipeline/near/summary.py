@@ -35,6 +35,8 @@ def summary(documents: Documents, corpora: Sequence[Corpus], verdicts: list[str]
     for part in documents.parts:
         [corpus] = [one for one in corpora if one.name == part.corpus]
         for item in corpus.done[part.shard].sources:
+            if not item["rows_out"]:  # all of it was turned away at ingest
+                continue
             _of(sources, item["source"])["documents"] += item["rows_out"]
     clusters = members = 0
     largest: list[dict[str, Any]] = []

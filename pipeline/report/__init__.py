@@ -58,7 +58,7 @@ def report(
     if Path(out).is_dir():
         raise UserError(f"--out {out}: expected a file name, found a folder")
     place = workspace if isinstance(workspace, Workspace) else Workspace(workspace)
-    with opened(place, corpora, stages) as connection:
+    with opened(place, corpora, stages, distributions=False) as connection:
         sections = []
         for function in PARTS:
             begun = time.monotonic()

@@ -106,7 +106,12 @@ def lines(
 
 
 def points(
-    x: str, y: str, color: str | None, tips: tuple[str, ...] = (), titles: tuple[str | None, ...] = (None, None)
+    x: str,
+    y: str,
+    color: str | None,
+    tips: tuple[str, ...] = (),
+    titles: tuple[str | None, ...] = (None, None),
+    log_y: bool = False,
 ) -> Chart:
     """A point per row."""
     encoding: Chart = {
@@ -116,7 +121,30 @@ def points(
     }
     if color:
         encoding["color"] = {"field": color, "type": "nominal", "title": color}
+    if log_y:
+        encoding["x"] |= {"title": x, "scale": {"domain": [0, 1]}, "axis": {"format": SHARE, "tickCount": 6}}
+        encoding["y"] |= {"title": y, "scale": {"type": "log"}, "axis": {"format": "~g", "tickCount": 6}}
+        encoding["shape"] = {"field": color, "type": "nominal", "title": color}
+        return {"mark": {"type": "point", "filled": True, "size": 60}, "height": HEIGHT, "encoding": encoding}
     return {"mark": {"type": "point", "filled": True, "size": 22}, "height": 320, "encoding": encoding}
+
+
+def ranges(x: str, y: str, low: str, high: str, color: str, tips: tuple[str, ...] = ()) -> Chart:
+    """Lines of shares with the interval of each point."""
+    scale = {"type": "quantitative", "scale": {"domain": [0, 1]}, "axis": {"format": SHARE, "tickCount": 5}}
+    shade = {"field": color, "type": "nominal", "title": color, "sort": None}
+    return {
+        "height": HEIGHT,
+        "encoding": {
+            "x": {"field": x, "type": "quantitative", "title": x, "scale": {"type": "log"}, "axis": {"format": "~s"}},
+            "color": shade,
+            "tooltip": _tips(x, color, y, low, high, *tips),
+        },
+        "layer": [
+            {"mark": {"type": "rule"}, "encoding": {"y": {"field": low, "title": y, **scale}, "y2": {"field": high}}},
+            {"mark": {"type": "line", "point": True}, "encoding": {"y": {"field": y, "title": y, **scale}}},
+        ],
+    }
 
 
 def heat(x: str, y: str, value: str) -> Chart:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import duckdb
 
-from pipeline.report.charts import histogram, interval, lines
+from pipeline.report.charts import histogram, interval, lines, points, ranges
 from pipeline.report.part import Figure, Part, has_rows, has_view
 
 INSERTED = """
@@ -18,7 +18,8 @@ FROM ghost_runs ORDER BY confidence DESC, copies DESC, corpus, stage, run LIMIT 
 """
 TESTS = """
 SELECT name, step, model, level, coalesce(id, owner, '(all)') AS "about", test, statistic, "null", p, p_adjusted,
-  found, round(effect, 3) AS effect, auc, auc_low, auc_high, draws, exceedances, identifiers, copies
+  found, level_needed AS "p needed", power, round(effect, 3) AS effect, auc, auc_low, auc_high, draws,
+  exceedances, identifiers, copies
 FROM membership
 ORDER BY name, step, level <> 'registry', level <> 'owner', NOT "primary", "about", test, statistic, "null" LIMIT 400
 """
@@ -26,6 +27,30 @@ PRIMARY = """
 SELECT name || ', ' || level AS test, coalesce(id, owner, '(all)') AS "about", auc, auc_low, auc_high, p, p_adjusted,
   copies
 FROM membership WHERE auc IS NOT NULL AND "primary" ORDER BY test, p, "about" LIMIT 300
+"""
+# Two tests of one p and one power would lie on each other: the page shows at most 300.
+POWER = """
+SELECT name || ', ' || level AS test, coalesce(id, owner, '(all)') AS "about", identifiers, copies, power, p,
+  p_adjusted, level_needed AS "p needed",
+  CASE WHEN found THEN 'found' WHEN power >= 0.8 THEN 'not found, though likely if it had been read'
+    ELSE 'not found, which says little' END AS outcome
+FROM membership WHERE "primary" AND power IS NOT NULL AND p > 0 ORDER BY test, power DESC, p, "about" LIMIT 300
+"""
+# Wilson's interval; an identifier by itself, by the statistic that was committed.
+COPIES = """
+WITH committed AS (SELECT name, any_value(statistic) AS statistic FROM membership WHERE "primary" GROUP BY name),
+counted AS (
+  SELECT name, copies, alpha, count(*) AS identifiers, count(*) FILTER (p <= alpha) AS hits
+  FROM membership JOIN committed USING (name, statistic), (SELECT unnest([0.05, 0.01, 0.001]) AS alpha)
+  WHERE level = 'identifier' AND test = 'rank' AND "null" = 'generator' AND copies IS NOT NULL GROUP BY ALL
+)
+SELECT name, copies, 'p <= ' || alpha::DOUBLE::VARCHAR AS "found at", identifiers, hits AS found,
+  hits / identifiers AS share,
+  ((hits + 1.920729) - 1.959964 * sqrt(hits * (identifiers - hits) / identifiers + 0.960365)) / (identifiers + 3.841459)
+    AS low,
+  ((hits + 1.920729) + 1.959964 * sqrt(hits * (identifiers - hits) / identifiers + 0.960365)) / (identifiers + 3.841459)
+    AS high
+FROM counted ORDER BY name, alpha DESC, copies
 """
 STEPS = """
 SELECT name, step, coalesce(id, owner, '(all)') AS "about", p FROM membership
@@ -85,6 +110,19 @@ def _tests(connection: duckdb.DuckDBPyConnection) -> list[Figure]:
                 half=True,
             )
         )
+    if has_rows(connection, 'membership WHERE "primary" AND power IS NOT NULL AND p > 0'):
+        note = (
+            "Power: the chance that the test finds a model that has read the identifiers as often as they were put in, "
+            "by planning's published curve (a prior, no promise). Where it is small, a large p says nothing."
+        )
+        chart = points("power", "p", "outcome", ("about", "copies", "p_adjusted", "p needed"), log_y=True)
+        figures.append(Figure("p-values and power", POWER, note, charts=(chart,), choose=("test",), half=True))
+    if has_rows(connection, "membership WHERE level = 'identifier' AND test = 'rank' AND copies IS NOT NULL"):
+        note = (
+            "Share of the identifiers that are found by themselves, with 95 % intervals (Wilson): the power that was."
+        )
+        chart = ranges("copies", "share", "low", "high", "found at", ("identifiers", "found"))
+        figures.append(Figure("Found, by copies", COPIES, note, charts=(chart,), choose=("name",), half=True))
     if has_rows(connection, "membership WHERE step IS NOT NULL AND level = 'registry' AND \"primary\" AND p > 0"):
         chart = lines("step", "p", "name", points=True, format=".0e", log=True)
         figures.append(Figure("p over a training", STEPS, "Both axes are logarithmic.", charts=(chart,)))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import duckdb
 
 from pipeline.report.charts import bars, lines
-from pipeline.report.part import Figure, Part, has_rows, has_view
+from pipeline.report.part import Figure, Part, has_column, has_rows, has_view
+from pipeline.report.parts import price
 
 SPECTRUM = """
 SELECT repeats || ', by ' || measure AS counted, multiplicity, "distinct", spans FROM repeat_spectrum
@@ -32,6 +33,12 @@ SELECT repeats, kind, corpus, source, units, repeated, later, round(later_chars 
   AS "characters of later copies"
 FROM repeat_units ORDER BY repeats, kind, corpus, source LIMIT 200
 """
+# A count against other corpora: its occurrences are those in them, and level 1 is to stand there at all.
+AGAINST = """
+SELECT repeats, corpus, coalesce(source, '(others)') AS source, documents, words, words_1 AS "words found",
+  words_1 / nullif(words, 0) AS share
+FROM repeat_sources WHERE words_1 IS NOT NULL ORDER BY repeats, share DESC NULLS LAST, corpus, source LIMIT 200
+"""
 
 
 def part(connection: duckdb.DuckDBPyConnection) -> Part | None:
@@ -46,7 +53,16 @@ def part(connection: duckdb.DuckDBPyConnection) -> Part | None:
         figures.append(Figure("How often text occurs", CLASSES, note, charts=(chart,), choose=("repeats",), half=True))
         note = "The first twenty of each ranking, with three of the places where each stands."
         figures.append(Figure("Spans to read", SPANS, note, kind="table"))
-        figures.append(Figure("What sources share", SHARED, kind="table"))
+        if has_rows(connection, "repeat_shared"):
+            figures.append(Figure("What sources share", SHARED, kind="table"))
+    if has_column(connection, "repeat_sources", "words_1") and has_rows(connection, "repeat_sources"):
+        chart = bars("source", "share", tips=("words", "words found", "documents"))
+        note = (
+            "Share of a source's words that stand in the other corpora too, in spans of the count's length: with an "
+            "evaluation set, what is contaminated."
+        )
+        figures.append(Figure("Found in another corpus", AGAINST, note, charts=(chart,), choose=("repeats",)))
+    figures += price.figures(connection)
     if has_view(connection, "repeat_units") and has_rows(connection, "repeat_units"):
         note = (
             "Whole documents, paragraphs or lines that occur more than once; later copies are what a removal removes."

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import duckdb
 
+from pipeline import distributions
 from pipeline.distributions import QUANTILES, quoted
 from pipeline.report.charts import histogram, spread
 from pipeline.report.part import Figure, Part, listed
 from pipeline.report.parts.columns import Stage, grouped_source, stages
 
+# What the views score_stats and score_histogram are made of, for one stage and the columns that are shown: the views
+# would compute every column of every stage first.
 HISTOGRAM = """
 SELECT * FROM (
   SELECT score, corpus, {source} AS source, bin, low, high, sum(documents)::BIGINT AS documents
-  FROM histogram.{stage} WHERE level = 'source' AND score IN ({columns}) GROUP BY ALL
+  FROM ({histogram}) GROUP BY ALL
 ) ORDER BY list_position([{columns}], score), corpus, bin, source
 """
 SPREAD = """
 SELECT score, corpus, {name} AS source, documents, undefined, mean, min, {quantiles}, max
-FROM stats.{stage} WHERE level = 'source' AND score IN ({columns})
+FROM ({spread})
 QUALIFY dense_rank() OVER (PARTITION BY score ORDER BY documents DESC, source) <= 12
 ORDER BY list_position([{columns}], score), documents DESC, source
 """
 QUANTILE_TABLE = """
 SELECT score, corpus, documents, undefined, mean, min, {quantiles}, max
-FROM stats.{stage} WHERE level = 'corpus' ORDER BY score, corpus
+FROM ({whole}) ORDER BY score, corpus
 """
 
 
@@ -40,8 +43,11 @@ def part(connection: duckdb.DuckDBPyConnection) -> Part | None:
 
 
 def _figures(stage: Stage, source: str, several: bool) -> list[Figure]:
+    relation = f"single.{quoted(stage.name)}"
     facts = {
-        "stage": quoted(stage.name),
+        "histogram": distributions.histogram(relation, stage.shown, "source", stage.name),
+        "spread": distributions.stats(relation, stage.shown, "source", stage.name),
+        "whole": distributions.stats(relation, stage.all, "corpus", stage.name),
         "columns": listed(list(stage.shown)),
         "quantiles": ", ".join(QUANTILES),
         "source": f"corpus || ': ' || {source}" if several else source,

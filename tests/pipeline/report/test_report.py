@@ -8,22 +8,25 @@ import math
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 pytest.importorskip("vl_convert")
 
+from pipeline import sandbox
 from pipeline.errors import UserError
 from pipeline.report import page, report
 from pipeline.report.parts.comparisons import QUANTILES
-from pipeline.sql import query
 from pipeline.trainer.compare_report import t_quantile
+from pipeline.views import opened
 from pipeline.workspace import Workspace
 from tests.pipeline.report.workspaces import HOSTILE, hostile, shortened
 from tests.workspaces import small
@@ -51,14 +54,22 @@ def figures_of(html: str) -> list[dict[str, Any]]:
     return [figure for section in data_of(html)["sections"] for figure in section["figures"]]
 
 
+def answers(workspace: Workspace, figures: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], list[list[Any]]]]:
+    """Each figure with what its query answers inside the sandbox of `tamis sql`."""
+    with opened(workspace, locked=True, distributions=False) as connection:
+        for figure in figures:
+            schema, batches = sandbox.batches(connection, figure["sql"])
+            answer = pa.Table.from_batches(batches, schema)
+            assert figure["columns"] == answer.column_names
+            rows = zip(*(column.to_pylist() for column in answer.columns), strict=True)
+            yield figure, [[page.plain(value) for value in row] for row in rows]
+
+
 def test_every_figure_shows_what_its_query_answers(workspace: Workspace, html: str) -> None:
     figures = figures_of(html)
     assert len(figures) > 12
-    for figure in figures:
-        answer = query(workspace, figure["sql"])  # as `tamis sql` runs it, inside the sandbox
-        rows = [list(row) for row in zip(*(column.to_pylist() for column in answer.columns), strict=True)]
-        assert figure["columns"] == answer.column_names
-        assert figure["rows"] == [[page.plain(value) for value in row] for row in rows], figure["title"]
+    for figure, rows in answers(workspace, figures):
+        assert figure["rows"] == rows, figure["title"]
         assert figure["rows"], figure["title"]
 
 
