@@ -207,7 +207,7 @@ def evaluate(
         raise UserError(f"--newline {newline!r}: expected ' ' or ''")
     place = Workspace(workspace or default_url())
     sample, folder, _ = find_classifier(place, name)
-    file = models.local_file(model or place.store.shown(f"{folder}/{MODEL}"), "model")
+    file = models.local_file(model or place.store.address(f"{folder}/{MODEL}"), "model")
     values = judged(sample, read_narrow(place.store, f"{folder}/{LABELS}"), str(file), label, newline)
     data = orjson.dumps(values, option=orjson.OPT_INDENT_2)
     if model is None:

@@ -70,7 +70,7 @@ def model_file(workspace: Workspace, stage: Stage) -> str | None:
     store = workspace.store
     if store.is_local and row.digest != digest(store.path(name)):
         return None
-    return store.shown(name)
+    return store.address(name)
 
 
 def train_classifier(workspace: Workspace, name: str, settings: ClassifierSettings) -> str:
@@ -89,7 +89,7 @@ def train_classifier(workspace: Workspace, name: str, settings: ClassifierSettin
     counts = Counts(rows_in=rows.read, rows_out=rows.read, bytes_in=rows.num_bytes, **facts)
     write_row(workspace, stage.folder, "model", number, begun, counts)
     ledger.compact(store, stage.folder)
-    return store.shown(f"{stage.folder}/{MODEL}")
+    return store.address(f"{stage.folder}/{MODEL}")
 
 
 def train_file(settings: ClassifierSettings, out: str) -> int:

@@ -29,6 +29,7 @@ from pipeline.config_errors import nearest
 from pipeline.errors import ShardsFailed, UserError
 from pipeline.execute import Counts, Job, attempt, pending
 from pipeline.ledger import compact
+from pipeline.redact import without_addresses
 from pipeline.shards import file_facts, read_narrow, write_narrow
 from pipeline.stage import Stage, saved
 from pipeline.workspace import Corpus, Workspace, checked_name
@@ -121,7 +122,8 @@ def _incoming(table: str, id_column: str, columns: Sequence[str]) -> _Incoming:
             raise FileNotFoundError(path)
     except (OSError, ImportError, ValueError) as error:
         raise UserError(f"table {table!r}: cannot be read ({' '.join(str(error).split())})") from None
-    formats = {name: next((f for e, f in ENDINGS.items() if name.lower().endswith(e)), "") for name in sorted(found)}
+    plain = {name: without_addresses(name).lower() for name in sorted(found)}
+    formats = {name: next((f for e, f in ENDINGS.items() if shown.endswith(e)), "") for name, shown in plain.items()}
     files = tuple(name for name, format_ in formats.items() if format_)
     if len({formats[name] for name in files}) != 1:
         raise UserError(f"table {table!r}: expected files of one kind of {', '.join(ENDINGS)}")

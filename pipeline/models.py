@@ -15,6 +15,7 @@ from pathlib import Path
 import orjson
 
 from pipeline.errors import UserError
+from pipeline.redact import without_addresses
 
 DIGESTED = ("tokenizer.json",)
 """Files of a model folder that decide what it does here."""
@@ -68,7 +69,7 @@ def _download(url: str, what: str) -> Path:
         mark = hashlib.sha256(
             repr((url, facts.get("size"), facts.get("ETag"), facts.get("mtime"))).encode()
         ).hexdigest()
-        target = folder / f"{mark[:16]}-{Path(remote).name}"
+        target = folder / f"{mark[:16]}-{Path(without_addresses(remote)).name}"
         if not target.exists():
             with tempfile.TemporaryDirectory(dir=folder) as work:
                 fs.get_file(remote, f"{work}/model")

@@ -20,6 +20,7 @@ from pipeline import ledger
 from pipeline.classifier import classifier_stage
 from pipeline.config import Config, load
 from pipeline.errors import UserError
+from pipeline.redact import without_secrets
 from pipeline.run import plan
 from pipeline.stage import STAGE_FILE
 from pipeline.workspace import Workspace
@@ -75,7 +76,7 @@ def read_named(path: str) -> Named:
         else:
             runs = tuple(f"{name}.{label}." for label in labels)
     found = [_mapping(one).get("paths") or () for one in sets]
-    paths = tuple(tuple(placed(str(p), base) for p in own) for own in found if isinstance(own, list))
+    paths = tuple(tuple(without_secrets(placed(str(p), base)) for p in own) for own in found if isinstance(own, list))
     return Named(place, None, runs, name if "train" in values else None, paths)
 
 

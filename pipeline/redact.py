@@ -21,6 +21,10 @@ ADDRESS = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<user>[^/\s@'\"]*@)?(?P<rest>[^\s?#'\"]*)(?P<query>[?#][^\s'\"]*)?",
     re.IGNORECASE,
 )
+MANGLED = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*:/)[^/\s@'\"]*:[^/\s@'\"]*@(?P<rest>[^\s?#'\"]*)([?#][^\s'\"]*)?", re.IGNORECASE
+)
+"""An address that a library took for a path: http:/user:password@host/a?query."""
 ASSIGNED = re.compile(
     r"(?P<key>[\w-]*(?:(?<!eos)(?<!bos)(?<!pad)[_-]token|secret(?:_?key)?|password|passwd|api_?key|access_?key(?:_?id)?))"
     r"(?P<is>['\"]?\s*[=:]\s*['\"]?)(?P<value>[^\s'\",;&]{6,})",
@@ -43,6 +47,13 @@ def scrubbed(value: Any) -> Any:
     return without_addresses(_without_variables(value)) if isinstance(value, str) else value
 
 
+def without_secrets(value: Any) -> Any:
+    """As `scrubbed`, whatever the keys are: for records whose keys are names of the user's."""
+    if isinstance(value, dict):
+        return {key: without_secrets(inner) for key, inner in value.items()}
+    return [without_secrets(item) for item in value] if isinstance(value, (list, tuple)) else scrubbed(value)
+
+
 def message(text: str) -> str:
     """A text for people without secrets: as `scrubbed`; the value of a `password=...` in its middle is hidden too."""
     return ASSIGNED.sub(rf"\g<key>\g<is>{HIDDEN}", scrubbed(text))
@@ -50,7 +61,8 @@ def message(text: str) -> str:
 
 def without_addresses(text: str) -> str:
     """The text, its addresses without user, password and query."""
-    return ADDRESS.sub(lambda found: f"{found['scheme']}://{found['rest']}", text) if "://" in text else text
+    text = ADDRESS.sub(lambda found: f"{found['scheme']}://{found['rest']}", text) if "://" in text else text
+    return MANGLED.sub(r"\g<scheme>\g<rest>", text) if ":/" in text and "@" in text else text
 
 
 def _without_variables(text: str) -> str:

@@ -22,6 +22,7 @@ import orjson
 
 from pipeline import events
 from pipeline.integrity import sealed, unsealed
+from pipeline.redact import without_secrets
 from pipeline.storage import Store
 
 STAGE_FILE = "stage.json"
@@ -81,7 +82,7 @@ class Stage:
             "name": self.name,
             "hash": self.hash,
             "fields": self.fields,
-            "info": made | self.info | info,
+            "info": without_secrets(made | self.info | info),
         }
         store.write_bytes(f"{self.folder}/{STAGE_FILE}", sealed(record, pretty=True))
 

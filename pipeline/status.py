@@ -17,6 +17,7 @@ from pipeline import lock
 from pipeline.causes import Cause, causes
 from pipeline.errors import UserError
 from pipeline.ledger import Row
+from pipeline.redact import message
 from pipeline.views import ledger_folders
 from pipeline.workspace import Workspace
 
@@ -143,7 +144,7 @@ def status(workspace: Workspace) -> Status:
         stages.append(_status(workspace, folder, record, corpus, total))
     places = {kind: i for i, kind in enumerate(ORDER)}
     stages.sort(key=lambda s: (places.get(s.kind, len(ORDER)), s.corpus or "", s.name, s.folder))
-    return Status(workspace.url, _holder(workspace), stages)
+    return Status(message(workspace.url), _holder(workspace), stages)
 
 
 def _records(workspace: Workspace) -> dict[str, dict[str, Any]]:
@@ -220,7 +221,7 @@ def _retry(workspace: Workspace, record: dict[str, Any], corpus: str | None) -> 
         return shlex.join(info["command"])
     else:
         return "the command or config that made it, run again"
-    return shlex.join(["tamis", *words, "-w", workspace.url])
+    return shlex.join(["tamis", *words, "-w", message(workspace.url)])
 
 
 def _yaml(value: Any) -> str:

@@ -25,6 +25,8 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from pipeline.redact import without_addresses
+
 TEMPORARY = ".tmp-"
 """Prefix of unfinished local files; readers and listings pass over it."""
 
@@ -60,13 +62,17 @@ class Store:
 
     def path(self, name: str) -> str:
         """The full path of a file, as the filesystem names it. Names never leave the folder."""
-        assert not name.startswith("/"), name
-        assert ".." not in name.split("/"), name
+        if name.startswith("/") or ".." in name.split("/") or "\0" in name:
+            raise ValueError(f"{name!r} is no name of a file in {self.url}")
         return f"{self._opened[1]}/{name}" if name else self._opened[1]
 
-    def shown(self, name: str) -> str:
-        """The path as a person would type it."""
+    def address(self, name: str) -> str:
+        """The path or URL under which other programs open a file."""
         return self.path(name) if self.is_local else f"{self.url.rstrip('/')}/{name}"
+
+    def shown(self, name: str) -> str:
+        """The path as a person sees it: without user, password and query of an address."""
+        return without_addresses(self.address(name))
 
     def exists(self, name: str) -> bool:
         """Whether a file or folder is there."""

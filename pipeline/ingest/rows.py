@@ -182,8 +182,7 @@ def _lines(output: Output, piece: Piece, file: InputFile, settings: IngestSettin
     """Blocks of lines of a piece, positions counted in the whole file."""
     store = output.workspace.store
     if piece.chunk is not None:
-        url = store.path(piece.chunk) if store.is_local else store.shown(piece.chunk)
-        with opened(url, None) as read:
+        with opened(store.address(piece.chunk), None) as read:
             start = piece.start if output.task.form == "jsonl" else 0
             yield from line_blocks(read, start, None, settings.max_line)
     elif piece.stop is not None:

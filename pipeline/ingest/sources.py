@@ -11,7 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ import fsspec
 from pipeline.errors import UserError
 from pipeline.ingest.read import COMPRESSIONS, is_local
 from pipeline.ingest.settings import IngestSettings
+from pipeline.redact import without_addresses
 
 ENDINGS = {
     "jsonl": (".jsonl", ".ndjson", ".json"),
@@ -86,7 +87,7 @@ def discover(settings: IngestSettings) -> Input:
             datasets.append((source, dataset))
             continue
         base, found = _files(source, settings.format)
-        bases.append(base)
+        bases.append(without_addresses(base))
         files |= {file.url: file for file in found}
     if datasets and files:
         raise UserError("sources: datasets and files cannot make one corpus; ingest them one by one")
@@ -94,8 +95,20 @@ def discover(settings: IngestSettings) -> Input:
         return _named_datasets(datasets)
     form = settings.format if settings.format != "auto" else _format(files)
     base = _common(bases)
-    named = sorted((InputFile(_relative(f.url, base), f.url, f.size, f.stamp) for f in files.values()), key=_path)
-    return Input(form, base, named)
+    named = [InputFile(_relative(without_addresses(f.url), base), f.url, f.size, f.stamp) for f in files.values()]
+    return Input(form, base, _distinct(named))
+
+
+def _distinct(files: list[InputFile]) -> list[InputFile]:
+    """By name, each once: addresses that differ in their query alone have one name, which a hash of it then tells."""
+    counts = Counter(map(_path, files))
+    return sorted(
+        (
+            replace(f, path=f"{f.path}-{hashlib.sha256(f.url.encode()).hexdigest()[:8]}") if counts[f.path] > 1 else f
+            for f in files
+        ),
+        key=_path,
+    )
 
 
 def fingerprints(files: list[InputFile], known: Mapping[str, list[Any]]) -> dict[str, str]:
@@ -122,7 +135,9 @@ def _dataset(source: str, settings: IngestSettings) -> Dataset | None:
     if settings.format not in ("auto", "hf"):
         return None
     fs, path = fsspec.core.url_to_fs(source)
-    if any(fs.exists(f"{path.rstrip('/')}/{name}") for name in SAVED):
+    # Behind a query everything belongs to the query: such an address is a file, whatever is appended to it.
+    is_place = not any(c in path for c in "*?[")
+    if is_place and any(fs.exists(f"{path.rstrip('/')}/{name}") for name in SAVED):
         return Dataset(_url(fs, path.rstrip("/")), True, config, split)
     if settings.format == "hf":
         if is_local(fs) and os.path.isdir(path):
@@ -186,7 +201,7 @@ def _below(fs: Any, folder: str, form: str) -> dict[str, Any]:
 
 
 def _form_of(name: str) -> str | None:
-    name = name.lower()
+    name = without_addresses(name).lower()
     for ending in COMPRESSIONS:
         name = name.removesuffix(ending)
     return next((form for form, endings in ENDINGS.items() if name.endswith(endings)), None)

@@ -98,7 +98,7 @@ def _place(workspace: Workspace, path: str) -> str:
     if not made:
         raise UserError(f"paths: no file, folder or export {path!r} (working in {os.getcwd()})")
     folder, record = list(made.items())[-1]
-    return record["info"].get("out") or workspace.store.shown(folder)
+    return record["info"].get("out") or workspace.store.address(folder)
 
 
 def _urls(place: str, given: str, split: str) -> list[str]:

@@ -42,7 +42,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_trace(store: Store) -> No
 
 def test_names_never_leave_the_folder(store: Store) -> None:
     for name in ("../elsewhere", "a/../../b", "/etc/passwd"):
-        with pytest.raises(AssertionError):
+        with pytest.raises(ValueError):
             store.write_bytes(name, b"")
 
 
