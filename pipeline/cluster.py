@@ -1,4 +1,4 @@
-"""The cluster of a run in a line: how wide it is, where its scheduler is, and where Dask's dashboard is looked at.
+"""The cluster of a run: how wide it is, where its scheduler is, where Dask's dashboard is looked at; and its TLS.
 
 3 workers on this machine; dashboard: http://127.0.0.1:40123/status
 16 workers of tcp://host:8786; no dashboard (the scheduler has none, or no bokeh)
@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
 from pipeline import events
+from pipeline.errors import UserError
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -40,3 +42,19 @@ def _link(client: Client, scheduler: str | None) -> str | None:
         return client.dashboard_link if there else None
     except (KeyError, ValueError, OSError):  # a scheduler that was started with --no-dashboard
         return None
+
+
+def check_tls(scheduler: str) -> None:
+    """Raises UserError if a tls:// scheduler is to be reached without keys: Dask would only say that it cannot."""
+    import dask
+
+    if not scheduler.startswith("tls://"):
+        return
+    wanted = {"ca-file": "the authority's certificate", "client.cert": "a certificate", "client.key": "its key"}
+    for name, what in wanted.items():
+        value = dask.config.get(f"distributed.comm.tls.{name}", None)
+        variable = f"DASK_DISTRIBUTED__COMM__TLS__{name.replace('.', '__').replace('-', '_').upper()}"
+        if value is None:
+            raise UserError(f"--scheduler {scheduler}: TLS needs {what}; set {variable} to its file (docs/cluster.md)")
+        if not os.path.isfile(str(value)):
+            raise UserError(f"--scheduler {scheduler}: {variable} names no file: {value}")

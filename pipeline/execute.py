@@ -368,6 +368,7 @@ def _client(compute: Compute, workspace: Workspace) -> Iterator[Client]:
     from distributed import Client, LocalCluster
 
     if compute.scheduler:
+        cluster.check_tls(compute.scheduler)
         with Client(compute.scheduler, timeout="30s", set_as_default=False) as client:
             yield client
         return
@@ -393,7 +394,9 @@ def _client(compute: Compute, workspace: Workspace) -> Iterator[Client]:
             resources=compute.resources or {},
             dashboard_address=":0",
             silence_logs=50,
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
+            # Where connections must be encrypted (dask.config), the run makes keys of its own.
+            security=True if dask.config.get("distributed.comm.require-encryption", False) else None,
+        ) as local,
+        Client(local, set_as_default=False) as client,
     ):
         yield client
