@@ -34,17 +34,13 @@ CorporaOption = Annotated[
 
 def assigned(items: list[str] | None, option: str) -> dict[str, Any]:
     """{key: value} of KEY=VALUE texts; values as in YAML, a query as it stands. Raises UserError."""
-    import yaml
-
     from pipeline.errors import UserError
+    from pipeline.yaml_file import read_value
 
     values = {}
     for item in items or []:
         key, equals, value = item.partition("=")
         if not equals or not key:
             raise UserError(f"{option} {item!r}: expected KEY=VALUE")
-        try:
-            values[key] = yaml.safe_load(value) if key != "sql" and value else value
-        except yaml.YAMLError:
-            raise UserError(f"{option} {item!r}: {value!r} is not a value") from None
+        values[key] = read_value(value, f"{option} {item!r}") if key != "sql" and value else value
     return values

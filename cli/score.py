@@ -47,11 +47,10 @@ def score(
 
 def _specs(names: list[str], common: dict[str, Any], assignments: list[str]) -> list[Any]:
     """Scorers with their settings: a common flag goes to each scorer that knows it, `--set` to the one it names."""
-    import yaml
-
     from pipeline.config_errors import nearest
     from pipeline.errors import UserError
     from pipeline.score import ScoreSpec
+    from pipeline.yaml_file import read_value
     from scorers import SCORERS, scorer_module
 
     pairs = [(alias, scorer or alias) for alias, _, scorer in (name.partition("=") for name in names)]
@@ -63,7 +62,7 @@ def _specs(names: list[str], common: dict[str, Any], assignments: list[str]) -> 
             raise UserError(f"--set {text!r}: expected ALIAS.KEY=VALUE, such as preselect.label=1")
         if alias not in own:
             raise UserError(f"--set {text!r}: {alias!r} is not scored here{nearest(alias, own)}")
-        own[alias][key] = yaml.safe_load(value) if value else ""
+        own[alias][key] = read_value(value, f"--set {text!r}") if value else ""
     specs: list[Any] = []
     used: set[str] = set()
     for alias, scorer in pairs:

@@ -10,6 +10,7 @@ shards is one read. Readers take the union of both, by shard and attempt; the la
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -128,9 +129,15 @@ def read(store: Store, stage: str, seen: dict[str, list[Row]] | None = None) -> 
         if name not in seen:
             seen[name] = _segment(store, name)
     unread = [name for name in attempts if name not in seen]
-    with ThreadPoolExecutor(1 if store.is_local else 16) as pool:
-        for name, data in zip(unread, pool.map(store.read_bytes, unread), strict=True):
-            seen[name] = [Row(**unsealed(data, store.shown(name)))]
+    with contextlib.ExitStack() as stack:
+        # A disk answers at once; a thread for it would only cost.
+        at_once = stack.enter_context(ThreadPoolExecutor(16)).map if unread and not store.is_local else map
+        for name, data in zip(unread, at_once(store.read_bytes, unread), strict=True):
+            record = unsealed(data, store.shown(name))
+            try:
+                seen[name] = [Row(**record)]
+            except TypeError:
+                raise Damaged(f"{store.shown(name)} is damaged (not a row of the ledger); {LOST}") from None
     rows = {(row.shard, row.attempt): row for name in [*segments, *attempts] for row in seen[name]}
     return [rows[key] for key in sorted(rows)]
 
@@ -138,8 +145,8 @@ def read(store: Store, stage: str, seen: dict[str, list[Row]] | None = None) -> 
 def _segment(store: Store, name: str) -> list[Row]:
     """The rows of a segment. Raises Damaged if they are not those that its name was made of."""
     shown = store.shown(name)
-    with naming(shown):
-        table = pq.read_table(store.open(name), columns=FIELDS)
+    with naming(shown), pq.ParquetFile(store.open(name)) as file:
+        table = file.read(columns=FIELDS, use_threads=False)
     rows = [Row(*values) for values in zip(*(table.column(field).to_pylist() for field in FIELDS), strict=True)]
     if NAMED_BY_ROWS in name and name.rpartition("/")[2] != _segment_name(table):
         raise Damaged(f"{shown} is damaged (its rows are not those it was written with); {LOST}")

@@ -11,23 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import yaml
 
 from pipeline import models
 from pipeline.config_errors import nearest, parsed
 from pipeline.errors import UserError
 from pipeline.preselect.settings import PanelModel, PanelSettings
 from pipeline.workspace import checked_name
+from pipeline.yaml_file import read_yaml
 
 
 def read_panel(path: str) -> PanelSettings:
     """A panel file, with relative folders and results taken from the file's own folder. Raises UserError."""
     file = Path(path)
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"panel {path}: cannot be read ({' '.join(str(error).split())})") from None
-    panel = parsed(PanelSettings, values, f"panel {path}")
+    panel = parsed(PanelSettings, read_yaml(path, "panel"), f"panel {path}")
     base = file.absolute().parent
     placed = []
     for one in panel.models:
