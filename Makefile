@@ -9,7 +9,7 @@ VENV_VLLM := .venv-vllm
 STAMP_VLLM := $(VENV_VLLM)/.tamis-installed
 
 # Targets without files of their name.
-.PHONY: readme peers help demo test test-long test-lm test-vllm vllm test-browser docs screenshots lint bench bench-lm bench-vllm bench-data bench-model bench-peers experiments experiments-preselect experiments-selections experiments-repeated experiments-membership experiments-methods experiments-tokens clean faults
+.PHONY: readme peers help demo test test-long test-lm test-vllm vllm test-browser docs screenshots lint bench bench-lm bench-vllm bench-data bench-model bench-peers experiments experiments-preselect experiments-selections experiments-repeated experiments-membership experiments-methods experiments-tokens clean faults fuzz audit scale
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -82,6 +82,18 @@ screenshots: $(STAMP)  ## the pictures of the docs, taken by the browser tests f
 faults: $(STAMP)  ## faults on purpose: damaged files, killed processes, full disks (an hour; docs/data-contract.md)
 	$(BIN)/python -m tests.faults.campaign --each 20
 
+VENV_FUZZ := .venv-fuzz
+STAMP_FUZZ := $(VENV_FUZZ)/.tamis-installed
+$(STAMP_FUZZ): pyproject.toml
+	$(call environment,$(VENV_FUZZ),-e ".[dev]" atheris)
+
+MINUTES ?= 2
+fuzz: $(STAMP_FUZZ)  ## coverage-guided fuzzing of every reader and parser, MINUTES each [2]; docs/security.md
+	$(VENV_FUZZ)/bin/python -m tests.fuzz.run --minutes $(MINUTES); $(VENV_FUZZ)/bin/python -m tests.fuzz.report
+
+audit: $(STAMP)  ## known vulnerabilities in what is installed; says so where the database cannot be reached
+	$(BIN)/python -m tests.security.audit
+
 lint: $(STAMP)  ## format and check
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix . && $(BIN)/mypy
 
@@ -137,4 +149,4 @@ experiments-membership: $(STAMP_LM) $(STAMP_VLLM) bench-data  ## the tables and 
 	  $(VENV_LM)/bin/python -m experiments.membership --fill
 
 clean:  ## remove the environment and what the demo made
-	rm -rf $(VENV) $(VENV_LM) $(VENV_VLLM) $(VENV_VLLM)-excludes.txt demo-workspace
+	rm -rf $(VENV) $(VENV_LM) $(VENV_VLLM) $(VENV_VLLM)-excludes.txt $(VENV_FUZZ) demo-workspace
