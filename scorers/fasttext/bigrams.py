@@ -27,13 +27,13 @@ from scorers.fasttext.vocabulary import (
     hash_bytes,
     is_special,
     is_word_at,
-    row_at,
-    start_at,
+    rest_at,
 )
 from scorers.jit import kernel
 
 FEW = 60  # words: fewer cannot repeat so much that classifier.py repeats the float32 sums
 MANY = 512  # words: of more, repeats are counted without looking first whether there are many
+AHEAD = np.uint64(64)
 LONG = 2 * FEW  # documents above LONG bytes have their repeats counted
 EOS_HASH = np.uint32(3617362777)
 _0, _1, _2, _3 = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(3)
@@ -45,24 +45,34 @@ _MASKS = np.array(
 
 
 @kernel
-def look_up(data, count, tables, edges, parts, scores, missed):
-    """Parts and score of each frequent word; lists the others and returns how many."""
+def look_up(data, count, tables, edges, parts, scores, missed, heads, tails, places):
+    """Parts and score of each frequent word; lists the others and returns how many.
+
+    In runs of ``AHEAD`` words, whose places are asked for before the first is read: the table shares its cache with
+    all that passes through, so that a word of middling frequency is often gone from it.
+    """
     num_missed: Any = _0
     front_scores = tables.front.view(np.float32)
     inside = count
     while inside > 0 and edges[2 * inside - 2] + 16 > len(data):
         inside -= 1
-    for u in range(np.uint64(inside)):
-        start = edges[u + u]
-        known = np.uint64(min(edges[u + u + _1] - start, 17))
-        head = load_u64(data, start) & _MASKS[known + known]
-        tail = load_u64(data, start + 8) & _MASKS[known + known + _1]
-        at = front_place(head, tail)
-        differs = (tables.front[at] ^ head) | (tables.front[at + _1] ^ tail)
-        parts[u] = tables.front[at + _2]
-        scores[u] = front_scores[at + at + np.uint64(7)]
-        missed[num_missed] = u
-        num_missed += np.uint64(differs != 0)
+    for begin in range(np.uint64(0), np.uint64(inside), AHEAD):
+        end = min(begin + AHEAD, np.uint64(inside))
+        for u in range(begin, end):
+            start = edges[u + u]
+            known = np.uint64(min(edges[u + u + _1] - start, 17))
+            head = load_u64(data, start) & _MASKS[known + known]
+            tail = load_u64(data, start + 8) & _MASKS[known + known + _1]
+            at = front_place(head, tail)
+            prefetch(tables.front, np.int64(at))
+            heads[u], tails[u], places[u] = head, tail, at
+        for u in range(begin, end):
+            at = np.uint64(places[u])
+            differs = (tables.front[at] ^ heads[u]) | (tables.front[at + _1] ^ tails[u])
+            parts[u] = tables.front[at + _2]
+            scores[u] = front_scores[at + at + np.uint64(7)]
+            missed[num_missed] = u
+            num_missed += np.uint64(differs != 0)
     for u in range(np.uint64(inside), np.uint64(count)):
         missed[num_missed] = u
         num_missed += _1
@@ -140,14 +150,13 @@ def find_missed(
     for i in range(num_longs):
         place = places[longs[i]]
         if place >= 0:
-            prefetch(tables.starts, row_at(tables.slots, place) + 1)
-            prefetch(tables.strings, start_at(tables.slots, place) + 16)
+            prefetch(tables.rests, rest_at(tables.slots, place))
     for i in range(num_longs):
         k = longs[i]
         word = missed[k]
         start, stop = edges[2 * word], edges[2 * word + 1]
-        if places[k] >= 0 and not is_word_at(tables.slots, places[k], tables.strings, tables.starts, data, start, stop):
-            row = find_word(tables.slots, tables.strings, tables.starts, np.uint64(hashes[k]), data, start, stop)
+        if places[k] >= 0 and not is_word_at(tables.slots, places[k], tables.rests, data, start, stop):
+            row = find_word(tables.slots, tables.rests, np.uint64(hashes[k]), data, start, stop)
             places[k] = row
             scores[word] = table[row] if row >= 0 else np.float32(0)
 

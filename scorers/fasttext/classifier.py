@@ -191,15 +191,14 @@ def load_classifier(path: str | os.PathLike[str]) -> Classifier:
 
 
 def _tables(model: ModelFile, scores: np.ndarray) -> Tables:
-    slots = build_slots(model.strings, model.starts, scores)
+    slots, rests = build_slots(model.strings, model.starts, scores)
     eos = np.frombuffer(b"</s>", np.uint8)
     value = hash_bytes(eos, 0, 4, FNV_OFFSET)
-    row = find_word(slots, model.strings, model.starts, value, eos, 0, 4)
+    row = find_word(slots, rests, value, eos, 0, 4)
     return Tables(
         front=build_front(slots, model.strings, model.starts, model.num_words, max(model.bucket, 1)),
         slots=slots,
-        strings=model.strings,
-        starts=model.starts,
+        rests=rests,
         gram_slots=build_gram_slots(model.pruned),
         num_words=model.num_words,
         eos=int(row) if row < model.num_words else -1,

@@ -142,7 +142,7 @@ def sum_features(data, begins, stops, tables, rows, mode, parts, sums, hidden, c
             count = ends[num_docs - 1]
         plain = pairs_only and not closed
         if plain:
-            num_missed = look_up(data, count, tables, edges, halves, scores, missed)
+            num_missed = look_up(data, count, tables, edges, halves, scores, missed, heads, tails, places)
             num_longs, special = hash_missed(
                 data, num_missed, tables, edges, halves, missed, longs, heads, tails, lengths, hashes
             )

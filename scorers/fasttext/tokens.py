@@ -24,8 +24,8 @@ from scorers.fasttext.vocabulary import (
     front_place,
     hash_bytes,
     is_word_at,
+    rest_at,
     row_at,
-    start_at,
 )
 from scorers.jit import kernel
 
@@ -44,8 +44,7 @@ class Tables(NamedTuple):
 
     front: np.ndarray
     slots: np.ndarray
-    strings: np.ndarray
-    starts: np.ndarray
+    rests: np.ndarray
     gram_slots: np.ndarray
     num_words: int
     eos: int
@@ -179,17 +178,16 @@ def find_rest(data, edges, lengths, heads, tails, hashes, tables, table, missed,
         found[j] = row_at(tables.slots, place) if place >= 0 else np.int64(-1)
         prefetch(table, np.int64(found[j]))  # rare words: seldom in cache when the sums read it; never faults
         if place >= 0 and lengths[j] > 16:
-            prefetch(tables.starts, np.int64(found[j]) + 1)
-            prefetch(tables.strings, start_at(tables.slots, place) + 16)
+            prefetch(tables.rests, rest_at(tables.slots, place))
             missed[num_longs] = np.int32(j)  # the list is read ahead of this place
             places[num_longs] = place
             num_longs += _1
     for i in range(num_longs):
         long = np.uint64(missed[i])
         start, stop = edges[long + long], edges[long + long + _1]
-        if not is_word_at(tables.slots, places[i], tables.strings, tables.starts, data, start, stop):
+        if not is_word_at(tables.slots, places[i], tables.rests, data, start, stop):
             value = np.uint64(hashes[long])
-            found[long] = find_word(tables.slots, tables.strings, tables.starts, value, data, start, stop)
+            found[long] = find_word(tables.slots, tables.rests, value, data, start, stop)
 
 
 @kernel

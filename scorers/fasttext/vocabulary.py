@@ -1,13 +1,14 @@
 """The dictionary of a model as flat arrays: its strings, and a hash table that answers most look-ups in one cache line.
 
-    strings, ... = scan_entries(...)          # in the order of the file
-    slots = build_slots(strings, starts)      # uint64 (4 * places,)
-    row = find_word(slots, ...)               # inside a kernel
+    strings, ... = scan_entries(...)                  # in the order of the file
+    slots, rests = build_slots(strings, starts, ...)  # uint64 (4 * places,) and what does not fit there
+    row = find_word(slots, rests, ...)                # inside a kernel
 
 A place has four uint64: the word's first and second eight bytes (zero-padded; words hold no NUL), then its 32-bit
-hash, a bit that says "longer than 16 bytes" and its row + 1 in 31 bits (0: an empty place), then where its string
-begins (32 bits) and its folded score (float32, if the model has one number per feature). Words up to 16 bytes are
-compared in full by the place itself, longer ones with the string too: equality is always of bytes, never of hashes.
+hash, a bit that says "longer than 16 bytes" and its row + 1 in 31 bits (0: an empty place), then where the rest of a
+longer word begins in ``rests`` (32 bits) and its folded score (float32, if the model has one number per feature).
+A rest is its length in bytes and then the bytes, zero-padded, all uint64. Words up to 16 bytes are compared in full by
+the place itself, longer ones with the rest too: equality is always of bytes, never of hashes.
 """
 
 from __future__ import annotations
@@ -95,23 +96,26 @@ def row_at(slots, place):
 
 
 @kernel
-def start_at(slots, place):
-    """Where the string of the word at a place begins."""
+def rest_at(slots, place):
+    """Where the rest of the long word at a place begins."""
     return np.int64(slots[place + 3] & _LOW32)
 
 
 @kernel
-def is_word_at(slots, place, strings, starts, data, start, stop):
-    """Whether the word at this place is data[start:stop], whose first 16 bytes are known to agree."""
-    first = start_at(slots, place)
-    length = stop - start
-    if starts[row_at(slots, place) + 1] - first != length:
+def is_word_at(slots, place, rests, data, start, stop):
+    """Whether the long word at this place is data[start:stop], whose first 16 bytes are known to agree."""
+    at, begin = np.uint64(rest_at(slots, place)), start + 16
+    if rests[at] != np.uint64(stop - begin):
         return False
-    return same_bytes(strings, first + 16, data, start + 16, length - 16)
+    for i in range(begin, stop, 8):
+        at += _ONE
+        if rests[at] != first_eight(data, i, stop):
+            return False
+    return True
 
 
 @kernel
-def find_word(slots, strings, starts, value, data, start, stop):
+def find_word(slots, rests, value, data, start, stop):
     """Row of data[start:stop], whose hash is ``value``, or -1: the plain search, for any word."""
     head = first_eight(data, start, stop)
     tail = first_eight(data, start + 8, stop) if stop - start > 8 else np.uint64(0)
@@ -126,7 +130,7 @@ def find_word(slots, strings, starts, value, data, start, stop):
             slots[place] == head
             and slots[place + 1] == tail
             and entry >> _31 == tag
-            and (not long or is_word_at(slots, place, strings, starts, data, start, stop))
+            and (not long or is_word_at(slots, place, rests, data, start, stop))
         ):
             return row_at(slots, place)
         if entry == 0:
@@ -135,8 +139,9 @@ def find_word(slots, strings, starts, value, data, start, stop):
 
 
 @kernel
-def _fill_slots(slots, strings, starts, scores):
+def _fill_slots(slots, rests, strings, starts, scores):
     mask = np.uint64(len(slots) // 4 - 1)
+    end = 0
     for row in range(len(starts) - 1):
         start, stop = starts[row], starts[row + 1]
         value = hash_bytes(strings, start, stop, FNV_OFFSET)
@@ -152,7 +157,13 @@ def _fill_slots(slots, strings, starts, scores):
         slots[place] = first_eight(strings, start, stop)
         slots[place + 1] = first_eight(strings, start + 8, stop) if stop - start > 8 else np.uint64(0)
         slots[place + 2] = (value << _ONE | np.uint64(stop - start > 16)) << _31 | np.uint64(row + 1)
-        slots[place + 3] = np.uint64(start) | (np.uint64(scores[row]) << _32 if row < len(scores) else _ZERO)
+        slots[place + 3] = np.uint64(end) | (np.uint64(scores[row]) << _32 if row < len(scores) else _ZERO)
+        if stop - start > 16:
+            rests[end] = np.uint64(stop - start - 16)
+            end += 1
+            for i in range(start + 16, stop, 8):
+                rests[end] = first_eight(strings, i, stop)
+                end += 1
 
 
 def _aligned(size: int) -> np.ndarray:
@@ -162,17 +173,19 @@ def _aligned(size: int) -> np.ndarray:
     return memory[first : first + size]
 
 
-def build_slots(strings: np.ndarray, starts: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Hash table of the words ``strings[starts[i]:starts[i + 1]]``, at most two thirds full.
+def build_slots(strings: np.ndarray, starts: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Hash table of the words ``strings[starts[i]:starts[i + 1]]``, at most two thirds full, and their rests.
 
     scores: float32, one per word, or none. ValueError for strings of 4 GiB.
     """
     if len(strings) > _LOW32:
         raise ValueError(f"a vocabulary of {len(strings)} bytes; 4 GiB are the limit")
     places = max(16, 1 << (3 * (len(starts) - 1) // 2).bit_length())
-    slots = _aligned(4 * places)
-    _fill_slots(slots, strings, starts, scores.view(np.uint32))
-    return slots
+    lengths = np.diff(starts)
+    lengths = lengths[lengths > 16]
+    slots, rests = _aligned(4 * places), np.zeros(int((1 + (lengths - 9) // 8).sum()), np.uint64)
+    _fill_slots(slots, rests, strings, starts, scores.view(np.uint32))
+    return slots, rests
 
 
 @inlined

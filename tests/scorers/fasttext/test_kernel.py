@@ -46,10 +46,10 @@ BUCKET = 2_000_000
 def bucket_tables(**options: int) -> Tables:
     """An empty dictionary: all features are n-grams."""
     nothing, starts = np.zeros(0, np.uint8), np.zeros(1, np.int64)
-    slots = build_slots(nothing, starts, np.zeros(0, np.float32))
+    slots, rests = build_slots(nothing, starts, np.zeros(0, np.float32))
     values = {"word_ngrams": 2, "minn": 0, "maxn": 0} | options
     return Tables(
-        build_front(slots, nothing, starts, 0, BUCKET), slots, nothing, starts, np.zeros(0, np.int64), 0, -1, True,
+        build_front(slots, nothing, starts, 0, BUCKET), slots, rests, np.zeros(0, np.int64), 0, -1, True,
         BUCKET, np.uint64((2**64 - 1) // BUCKET), **values,
     )  # fmt: skip
 
@@ -96,16 +96,16 @@ WORDS = st.binary(min_size=1, max_size=40).filter(lambda word: b"\0" not in word
 def dictionary(words: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     strings = array(b"".join(words))
     starts = np.cumsum([0] + [len(word) for word in words])
-    return build_slots(strings, starts, np.zeros(0, np.float32)), strings, starts
+    return build_slots(strings, starts, np.zeros(0, np.float32))
 
 
 @given(words=st.lists(WORDS, min_size=1, max_size=200, unique=True), others=st.lists(WORDS, max_size=50))
 @settings(max_examples=60, deadline=None)
 def test_the_dictionary_finds_exactly_its_words(words: list[bytes], others: list[bytes]) -> None:
-    slots, strings, starts = dictionary(words)
+    slots, rests = dictionary(words)
     for word in words + others:
         expected = words.index(word) if word in words else -1
-        assert find_word(slots, strings, starts, np.uint64(plain_hash(word)), array(word), 0, len(word)) == expected
+        assert find_word(slots, rests, np.uint64(plain_hash(word)), array(word), 0, len(word)) == expected
 
 
 def test_words_are_compared_by_bytes_and_not_by_hash() -> None:
@@ -114,10 +114,10 @@ def test_words_are_compared_by_bytes_and_not_by_hash() -> None:
     for known, unknown in pairs:
         # these collide under unsigned FNV-1a of ASCII, where the sign extension changes nothing
         assert plain_hash(known) == plain_hash(unknown)
-        slots, strings, starts = dictionary([known])
+        slots, rests = dictionary([known])
         value = np.uint64(plain_hash(unknown))
-        assert find_word(slots, strings, starts, value, array(known), 0, len(known)) == 0
-        assert find_word(slots, strings, starts, value, array(unknown), 0, len(unknown)) == -1
+        assert find_word(slots, rests, value, array(known), 0, len(known)) == 0
+        assert find_word(slots, rests, value, array(unknown), 0, len(unknown)) == -1
 
 
 @given(
