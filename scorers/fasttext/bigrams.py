@@ -100,12 +100,25 @@ def hash_missed(data, num_missed, tables, edges, parts, missed, longs, heads, ta
         lengths[k] = min(length, 17)
         longs[num_longs] = k
         num_longs += np.uint64(length > 16)
-    for k in range(np.int64(0), np.int64(num_missed), LANES):
+    behind = np.int64(num_missed + np.uint64(LANES - 1)) & ~(LANES - 1)
+    hashes[:behind] = FNV_OFFSET
+    for k in range(np.int64(0), behind, LANES):
         hash_lanes(heads, tails, lengths, hashes, k)
-    for i in range(num_longs):
+    for i in range(num_longs):  # their next 16 bytes, side by side too, behind all the others
         k = longs[i]
-        word = missed[k]
-        hashes[k] = hash_bytes(data, edges[2 * word] + 16, edges[2 * word + 1], np.uint64(hashes[k]))
+        start, stop = edges[2 * missed[k]] + 16, edges[2 * missed[k] + 1]
+        heads[behind + i] = first_eight(data, start, stop)
+        tails[behind + i] = first_eight(data, start + 8, stop) if stop - start > 8 else _0
+        lengths[behind + i] = min(stop - start, 17)
+        hashes[behind + i] = hashes[k]
+    for i in range(np.int64(0), np.int64(num_longs), LANES):
+        hash_lanes(heads, tails, lengths, hashes, behind + i)
+    for i in range(num_longs):
+        k, value = longs[i], hashes[behind + i]
+        if lengths[behind + i] > 16:
+            word = missed[k]
+            value = hash_bytes(data, edges[2 * word] + 32, edges[2 * word + 1], np.uint64(value))
+        hashes[k] = value
     mask = np.uint64(len(tables.slots) // 4 - 1)
     bucket = np.uint64(tables.bucket)
     for k in range(num_missed):

@@ -114,9 +114,10 @@ LANES = 16
 
 @intrinsic
 def hash_lanes(typingctx, heads, tails, lengths, hashes, index):
-    """hashes[index:index + LANES] = FNV-1a of the first 16 bytes of as many words, side by side.
+    """Carry FNV-1a in hashes[index:index + LANES] on over 16 more bytes of as many words, side by side.
 
-    heads, tails: uint64, bytes 0..8 and 8..16 of each word; lengths: int32; hashes: uint32. Each byte counts
+    heads, tails: uint64, the first and second eight of these bytes; lengths: int32, how many there are (above 16
+    counts as 16); hashes: uint32, FNV_OFFSET in the beginning. Each byte counts
     sign-extended. Written out as vectors because no optimiser found them.
     """
 
@@ -135,7 +136,7 @@ def hash_lanes(typingctx, heads, tails, lengths, hashes, index):
             quads.append(builder.trunc(eight, vector))
             quads.append(builder.trunc(builder.lshr(eight, splat(wide, 32)), vector))
         sizes = builder.load(place(2, vector), align=4)
-        value = splat(vector, 2166136261)
+        value = builder.load(place(3, vector), align=4)
         for k in range(16):
             left = builder.shl(quads[k // 4], splat(vector, 24 - 8 * (k % 4)))
             byte = builder.ashr(left, splat(vector, 24))

@@ -120,9 +120,10 @@ def sum_features(data, begins, stops, tables, rows, mode, parts, sums, hidden, c
     seen = np.zeros(PLACES if tables.maxn == 0 else 8 * PLACES, np.int32)
     edges = np.empty(2 * BLOCK + 160, np.int64)
     ends = np.empty(BLOCK + 1, np.int64)
-    heads, tails = np.empty(BLOCK + 80, np.uint64), np.empty(BLOCK + 80, np.uint64)
-    lengths, missed = np.empty(BLOCK + 80, np.int32), np.empty(BLOCK + 80, np.int32)
-    hashes, longs = np.zeros(BLOCK + 80, np.uint32), np.empty(BLOCK + 80, np.int32)
+    words = 2 * BLOCK + 160  # of a block, and the long ones again
+    heads, tails = np.empty(words, np.uint64), np.empty(words, np.uint64)
+    lengths, missed = np.empty(words, np.int32), np.empty(BLOCK + 80, np.int32)
+    hashes, longs = np.zeros(words, np.uint32), np.empty(BLOCK + 80, np.int32)
     found, places = np.empty(BLOCK + 80, np.int32), np.empty(BLOCK + 80, np.int64)
     kept = np.empty(BLOCK + 80 + MOST_GRAMS, np.int32)
     ids = np.empty(IDS + 80, np.int32)

@@ -18,6 +18,7 @@ import numpy as np
 from scorers.bits import trailing_zeros
 from scorers.fasttext.intrinsics import LANES, count_ones, hash_lanes, load_u64, prefetch, word_bits64
 from scorers.fasttext.vocabulary import (
+    FNV_OFFSET,
     find_candidate,
     find_word,
     first_eight,
@@ -145,6 +146,7 @@ def read_words(data, edges, count, heads, tails, lengths, longs):
 @kernel
 def hash_words(data, edges, count, heads, tails, lengths, longs, num_longs, hashes):
     """FNV-1a of each word: the first 16 bytes of LANES words at once, what is beyond one by one."""
+    hashes[: count + LANES] = FNV_OFFSET
     for j in range(0, count, LANES):  # lanes beyond the last word hold old words and are not read
         hash_lanes(heads, tails, lengths, hashes, j)
     for i in range(num_longs):
