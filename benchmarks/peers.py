@@ -29,7 +29,7 @@ REQUIREMENTS: dict[str, list[str]] = {
 PYTHON = (3, 11)
 """dolma's and datatrove's compiled dependencies have wheels for this one."""
 OTHER_PYTHON = {"text-dedup": "python3.12"}
-"""Peers that install with another Python alone, which must be on the PATH."""
+"""Peers that install with another Python alone: one on the PATH, or any that uv knows."""
 
 
 def python_of(name: str) -> Path:
@@ -49,23 +49,15 @@ def install(name: str) -> None:
         return
     folder = VENVS / name
     say(f"making {shown(folder)}: {' '.join(REQUIREMENTS[name])}")
-    python = OTHER_PYTHON.get(name, sys.executable)
-    subprocess.run([python, "-m", "venv", "--clear", "--without-pip", str(folder)], check=True)
+    python, target = OTHER_PYTHON.get(name, sys.executable), ["--python", str(python_of(name))]
     # The Makefile puts uv into .venv; pip does the same but searches minutes for versions of dolma's that fit.
     if importlib.util.find_spec("uv"):
-        pip = [
-            sys.executable,
-            "-m",
-            "uv",
-            "pip",
-            "install",
-            "-q",
-            "--compile-bytecode",
-            "--python",
-            str(python_of(name)),
-        ]
+        uv = [sys.executable, "-m", "uv"]
+        subprocess.run([*uv, "venv", "-q", "--clear", "--python", python, str(folder)], check=True)
+        pip = [*uv, "pip", "install", "-q", "--compile-bytecode", *target]
     else:
-        pip = [sys.executable, "-m", "pip", "--python", str(python_of(name)), "install", "-q"]
+        subprocess.run([python, "-m", "venv", "--clear", "--without-pip", str(folder)], check=True)
+        pip = [sys.executable, "-m", "pip", *target, "install", "-q"]
     subprocess.run([*pip, "setuptools<81", "wheel"], check=True)
     subprocess.run([*pip, *REQUIREMENTS[name]], check=True)
     (folder / "requirements").write_text(_wanted(name))
