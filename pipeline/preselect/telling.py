@@ -79,7 +79,7 @@ def _row(model: Classifier, word: bytes, value: int) -> int:
     from scorers.fasttext.vocabulary import find_word
 
     tables, data = model.tables, np.frombuffer(word, np.uint8)
-    return int(find_word(tables.slots, tables.strings, tables.starts, np.uint64(value), data, 0, len(word)))
+    return int(find_word(tables.slots, tables.rests, np.uint64(value), data, 0, len(word)))
 
 
 def _hash(word: bytes) -> int:
