@@ -27,6 +27,7 @@ from pipeline.repeats import examples
 from pipeline.repeats.emit import Batch, SpanBatch, give_back
 from pipeline.repeats.records import AnswersFile, RecordsFile
 from pipeline.repeats.settings import Layout, SpanSettings
+from pipeline.repeats.steps import read_sieve
 from pipeline.shards import check_shard, file_facts, write_narrow
 from pipeline.storage import Store
 from scorers.repetition.counting import LATER
@@ -50,6 +51,7 @@ class CoverTask:
     answers: tuple[AnswersFile, ...]
     table: str
     part: str
+    sieve: str | None = None
 
 
 def schema_of(alias: str, settings: SpanSettings) -> pa.Schema:
@@ -125,13 +127,25 @@ class Answers:
         self.sets, number = np.unique(np.concatenate([np.zeros((1, 2), np.uint64), *sets]), axis=0, return_inverse=True)
         self._number = number.ravel().astype(np.uint32)
         self._first_set = np.cumsum([1] + [len(one) for one in sets]).astype(np.uint32)
-        self._run = self._done = self._left = self._read = 0
+        self._sieve = read_sieve(store, task.sieve)
+        self._run = self._done = self._drawn = self._left = self._read = 0
         self._answers = np.zeros((0, 4), np.uint32)
         self._cursor: Cursor | None = None
 
     def answered(self, batch: Batch) -> Answered:
         """One batch after the other, as step one went over them."""
-        num = len(batch.records)
+        self._drawn += len(batch.records)
+        if self._sieve is None:
+            return self._next(batch.records)
+        passed = self._sieve.passes(batch.records)
+        there = self._next(batch.records[passed])
+        found = Answered(*(np.zeros(len(batch.records), np.uint32) for _ in range(3)))
+        for values, some in zip(_columns_of(found), _columns_of(there), strict=True):
+            values[passed] = some
+        return found
+
+    def _next(self, records: np.ndarray) -> Answered:
+        num = len(records)
         out = Answered(*(np.empty(num, np.uint32) for _ in range(3)))
         begin = 0
         while begin < num:
@@ -139,7 +153,7 @@ class Answers:
                 self._open()
             assert self._cursor is not None
             count = min(num - begin, self._left)
-            keys = batch.records[begin : begin + count, 0]
+            keys = records[begin : begin + count, 0]
             self._cursor.take(keys, self._task.layout.bits, out, begin)
             begin += count
             self._left -= count
@@ -182,8 +196,12 @@ class Answers:
     def check_end(self) -> None:
         """Every window of step one has come by again, and every answer has found its own."""
         self._check_run()
-        expected = self._task.records.records
-        assert self._done == expected, f"{self._task.documents}: {expected} windows counted, {self._done} covered"
+        for expected, found in ((self._task.records.records, self._done), (self._task.records.drawn, self._drawn)):
+            assert found == expected, f"{self._task.documents}: {expected} windows counted, {found} covered"
+
+
+def _columns_of(answered: Answered) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return answered.occurrences, answered.documents, answered.sets
 
 
 class _Report:

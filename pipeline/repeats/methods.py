@@ -17,6 +17,7 @@ from pipeline.repeats.emit import Reader, Sources, SpanReader, UnitReader
 from pipeline.repeats.settings import CountSettings, SpanSettings, UnitSettings
 from scorers.abbreviations import abbreviation_keys
 from scorers.repetition import counting, coverage, fingerprints, items, unit_records, windows
+from scorers.repetition.sieve import Sieve
 from scorers.texts import Texts
 
 COMMON = (steps, counting, coverage, fingerprints, scorers.words)
@@ -75,6 +76,9 @@ def warm() -> None:
     found = windows.windows_of(words.doc_offsets, words.hashes, 2)
     windows.thinned(found, 0.5)
     windows.winnowed(found, 2)
+    sift = Sieve.for_records(len(found))
+    sift.add(found.records)
+    sift.passes(found.records)
     routed = np.empty_like(found.records)
     counting.route(found.records, 0, routed)
     table = counting.Table(0)

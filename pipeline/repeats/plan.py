@@ -7,16 +7,19 @@ import shutil
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from pipeline import models
 from pipeline.errors import UserError
 from pipeline.execute import pending
 from pipeline.repeats.counts import REPORT, REPORT_SHARD
 from pipeline.repeats.emit import Reader, Sources
 from pipeline.repeats.methods import Method, method_of, reader_of
-from pipeline.repeats.settings import CountSettings
+from pipeline.repeats.settings import CountSettings, memory_bytes, sieve_bytes
 from pipeline.stage import Stage
 from pipeline.workspace import Corpus, Workspace, checked_name
 from scorers.repetition.counting import RECORD_BYTES
+from scorers.repetition.sieve import BITS_PER_RECORD, Sieve
 
 SAMPLED = 8
 """Shards whose first batch says how many windows a megabyte has."""
@@ -107,28 +110,36 @@ def _digest(settings: Any) -> str | None:
     return models.content_hash(models.local_file(settings.tokenizer, "tokenizer")) if settings.tokenizer else None
 
 
-def estimated(plan: Plan) -> tuple[float, float]:
-    """(windows, bytes of disk while it runs, at most), from the first batch of a few shards."""
-    everything = plan.everything
+def estimated(plan: Plan, corpora: tuple[Corpus, ...], sieve: Sieve | None = None) -> float:
+    """Windows of some of the corpora, from the first batch of a few shards. sieve: those that pass it."""
+    everything = [(corpus, shard) for corpus in corpora for shard in plan.shards(corpus)]
     step = max(1, len(everything) // SAMPLED)
     counted = read = 0
     for corpus, shard in everything[::step][:SAMPLED]:
         batch = next(plan.reader(corpus, Sources(())).batches(corpus.workspace.store, corpus.file(shard)), None)
         if batch is not None:
-            counted += len(batch.records)
+            passed = batch.records if sieve is None else np.flatnonzero(sieve.passes(batch.records))
+            counted += len(passed)
             read += batch.texts.num_bytes
     total = sum(corpus.done[shard].bytes_in for corpus, shard in everything)
-    found = counted * total / read if read else 0.0
-    # Every window is a record; every one that is repeated is an answer too.
-    return found, found * (RECORD_BYTES + (ANSWER_BYTES if plan.has_scores else 0))
+    return counted * total / read if read else 0.0
+
+
+def disk_bytes(plan: Plan, searched: float, references: float) -> float:
+    """What so many windows take while a count runs, at most: each is a record, each that is repeated an answer too."""
+    return searched * (RECORD_BYTES + (ANSWER_BYTES if plan.has_scores else 0)) + references * RECORD_BYTES
 
 
 def takes(plan: Plan) -> str:
     """One line for a person: what a count will need."""
-    num_windows, disk = estimated(plan)
+    searched, references = estimated(plan, plan.corpora), estimated(plan, plan.against)
+    disk = f"up to {disk_bytes(plan, searched, references) / 1e9:.2f} GB of disk while it runs"
+    if plan.against and Sieve.fits(int(references), sieve_bytes(memory_bytes(plan.settings.memory))):
+        least = disk_bytes(plan, 0, references) + searched / BITS_PER_RECORD * RECORD_BYTES
+        disk += f" ({least / 1e9:.2f} GB if nothing is found)"
     return (
-        f"{len(plan.everything)} shards, about {num_windows:,.0f} records: up to {disk / 1e9:.2f} GB of disk while it "
-        f"runs, {plan.settings.memory} of memory a worker"
+        f"{len(plan.everything)} shards, about {searched + references:,.0f} records: {disk}, {plan.settings.memory} of "
+        "memory a worker"
     )
 
 

@@ -23,7 +23,7 @@ from pipeline.storage import Store
 from scorers.repetition.counting import RECORD_BYTES, route
 
 MAGIC = 0x5441_4D49_5352_4550
-_TAIL = 10
+_TAIL = 11
 """Numbers at the end of either file."""
 
 
@@ -55,9 +55,9 @@ class RecordsWriter:
         self.records += self._filled
         self._filled = 0
 
-    def close(self, documents: int, numbers: int, short: int, words: int, windows: int) -> None:
+    def close(self, documents: int, numbers: int, short: int, words: int, windows: int, drawn: int) -> None:
         """Write what waits, and the index. numbers: of documents in the records, all below this; short: documents
-        that have none; windows: all, those that were not drawn included."""
+        that have none; windows: all, drawn: without those that a sample left out; both with those that a sieve did."""
         if self._filled:
             self._flush()
         index = np.zeros((self._layout.partitions + 1, len(self._begins)), np.int64)
@@ -65,7 +65,7 @@ class RecordsWriter:
             index[:, run] = begins
         self._file.write(index.tobytes())
         layout = [MAGIC, self._layout.bits, self._layout.run, len(self._begins)]
-        tail = [*layout, self.records, documents, numbers, short, words, windows]
+        tail = [*layout, self.records, documents, numbers, short, words, windows, drawn]
         self._file.write(np.array(tail, np.int64).tobytes())
 
 
@@ -82,6 +82,7 @@ class RecordsFile:
     short: int
     words: int
     windows: int
+    drawn: int
 
     @classmethod
     def of(cls, store: Store, name: str, size: int) -> RecordsFile:
@@ -90,7 +91,7 @@ class RecordsFile:
             tail = read(size - 8 * _TAIL, size).view(np.int64) if size >= 8 * _TAIL else np.zeros(_TAIL, np.int64)
         if tail[0] != MAGIC:
             raise ValueError(f"{store.shown(name)} is damaged; remove it and run again")
-        return cls(name, size, *(int(value) for value in tail[3:10]))
+        return cls(name, size, *(int(value) for value in tail[3:11]))
 
     def bounds(self, store: Store, partition: int) -> np.ndarray:
         """Where the records of a partition begin and end in each run: int64 of shape (2, runs)."""
@@ -123,7 +124,7 @@ class AnswersWriter:
         begins = np.concatenate([np.zeros(1, np.int64), np.cumsum(self._counts)])
         for array in (sets.astype(np.uint64), spectrum.astype(np.int64), begins):
             self._file.write(array.tobytes())
-        tail = [MAGIC, int(begins[-1]), len(sets), len(spectrum), len(self._counts), 0, 0, 0, 0, 0]
+        tail = [MAGIC, int(begins[-1]), len(sets), len(spectrum), len(self._counts), 0, 0, 0, 0, 0, 0]
         self._file.write(np.array(tail, np.int64).tobytes())
 
 

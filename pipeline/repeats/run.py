@@ -25,12 +25,13 @@ from pipeline.repeats import cover, records, report, steps
 from pipeline.repeats.counts import REPORT, REPORT_SHARD
 from pipeline.repeats.emit import Sources
 from pipeline.repeats.methods import warm
-from pipeline.repeats.plan import Plan, check_disk, estimated, finished, plan_repeats
-from pipeline.repeats.settings import CountSettings, Layout, SpanSettings, memory_bytes
+from pipeline.repeats.plan import Plan, check_disk, disk_bytes, estimated, finished, plan_repeats
+from pipeline.repeats.settings import CountSettings, Layout, SpanSettings, memory_bytes, sieve_bytes
 from pipeline.shards import file_facts
 from pipeline.stage import saved
-from pipeline.workspace import Workspace, shard_name
+from pipeline.workspace import Corpus, Workspace, shard_name
 from scorers.repetition import windows
+from scorers.repetition.sieve import BITS_PER_RECORD, Sieve
 
 
 def count_repeats(
@@ -45,24 +46,36 @@ def count_repeats(
     if finished(workspace, plan):
         print(f"repeats {alias}: nothing to do, the counts are there", file=sys.stderr)
         return orjson.loads(store.read_bytes(f"{stage.folder}/{REPORT}"))
-    num_windows, disk = estimated(plan)
-    layout = Layout.of(num_windows, memory_bytes(pool.compute.memory or settings.memory))
+    memory = memory_bytes(pool.compute.memory or settings.memory)
+    searched, references = estimated(plan, plan.corpora), estimated(plan, plan.against)
+    # A table holds what is counted. What is only looked up is no more than what a sieve lets through by accident, or
+    # passes by slab by slab.
+    layout = Layout.of(max(references, searched / BITS_PER_RECORD) if plan.against else searched, memory)
     work = f"{stage.folder}/{layout.name}"
     _tidy(workspace, stage.folder, keep=layout.name)
-    check_disk(workspace, disk, f"{work}/windows")
+    sifts = bool(plan.against) and Sieve.fits(int(references), sieve_bytes(memory))
+    check_disk(workspace, disk_bytes(plan, 0 if sifts else searched, references), f"{work}/windows")
     if saved(store, stage.folder) is None:
         stage.save(store)
     warm()
     sources = Sources.of([*plan.against, *plan.corpora])
     run = _Run(workspace, plan, layout, work, sources, pool)
-    files = run.emit()
+    against = run.emit(plan.against, None)
+    sieve = run.sift(against) if sifts else None
+    if sieve is not None:
+        passing = estimated(plan, plan.corpora, steps.read_sieve(store, sieve))
+        check_disk(workspace, disk_bytes(plan, passing, references), f"{work}/windows")
+    files = against + run.emit(plan.corpora, sieve)
+    documents = sum(file.documents for file in files)
+    if documents >= plan.method.most_documents:
+        raise UserError(f"{documents:,} documents at once; at most {plan.method.most_documents:,}: count corpora apart")
     answers = run.count(files)
     spectrum = report.Spectrum()
     for file in answers:
         spectrum.add(file.spectrum(store))
     result = _totals(plan, files, spectrum)
     if plan.has_scores:
-        run.cover(files, answers)
+        run.cover(files, answers, sieve)
         parts = (store.read_bytes(f"{work}/parts/{c.name}/{s}.json") for c in plan.corpora for s in plan.shards(c))
         result["totals"] = plan.method.write_tables(store, stage.folder, settings, sources, spectrum, parts)
         assert result["totals"]["words"] == result["words"], "words were lost on the way"
@@ -99,7 +112,7 @@ def _totals(plan: Plan, files: Sequence[records.RecordsFile], spectrum: report.S
         "folder": plan.stage.folder,
         "documents": sum(file.documents for file in files[own:]),
         "words": sum(file.words for file in files[own:]),
-        "windows": sum(file.records for file in files[own:]),
+        "windows": sum(file.drawn for file in files[own:]),
         "counted": counted,
         "distinct": int(spectrum.rows[:, 2].sum()),
         "reference_documents": sum(file.documents for file in files[:own]),
@@ -132,10 +145,10 @@ class _Run:
     sources: Sources
     pool: Pool
 
-    def emit(self) -> list[records.RecordsFile]:
-        """Step one; the files, those of `against` first."""
+    def emit(self, corpora: tuple[Corpus, ...], sieve: str | None) -> list[records.RecordsFile]:
+        """Step one; the files."""
         jobs, places = [], []
-        for corpus in (*self.plan.against, *self.plan.corpora):
+        for corpus in corpora:
             folder = f"{self.work}/windows/{corpus.name}"
             self.workspace.store.sweep(folder)
             shards = self.plan.shards(corpus)
@@ -147,20 +160,26 @@ class _Run:
                     corpus.done[shard].size,
                     self.layout,
                     f"{folder}/{shard}.records",
+                    sieve,
                 )
                 jobs.append(Job(self.workspace, shard, ((folder, attempt),), task))
-        self._do(jobs, steps.emit_shard, "windows")
+        if jobs:
+            self._do(jobs, steps.emit_shard, "windows")
         rows = {folder: self.workspace.rows(folder) for folder, _ in places}
-        files = [
+        return [
             records.RecordsFile.of(self.workspace.store, f"{folder}/{shard}.records", rows[folder][shard].size)
             for folder, shard in places
         ]
-        documents = sum(file.documents for file in files)
-        if documents >= self.plan.method.most_documents:
-            raise UserError(
-                f"{documents:,} documents at once; at most {self.plan.method.most_documents:,}: count corpora apart"
-            )
-        return files
+
+    def sift(self, files: list[records.RecordsFile]) -> str:
+        """What stands between, with `against`; the file of the sieve."""
+        folder, shard = f"{self.work}/sieve", shard_name(0, 1)
+        self.workspace.store.sweep(folder)
+        target = f"{folder}/{shard}.bits"
+        for _, attempt in pending(self.workspace, folder, [shard], ".bits"):
+            task = steps.SieveTask(tuple(files), self.layout, target)
+            self._do([Job(self.workspace, shard, ((folder, attempt),), task)], steps.fill_sieve, "sieve")
+        return target
 
     def count(self, files: list[records.RecordsFile]) -> list[records.AnswersFile]:
         """Step two; a file per partition."""
@@ -172,14 +191,14 @@ class _Run:
         jobs = []
         for shard, attempt in pending(self.workspace, folder, shards, ".answers"):
             target = f"{folder}/{shard}.answers"
-            task = steps.CountTask(shards.index(shard), self.layout, tuple(files), references, target)
+            task = steps.CountTask(shards.index(shard), self.layout, tuple(files), own, references, target)
             jobs.append(Job(self.workspace, shard, ((folder, attempt),), task))
         self._do(jobs, steps.count_partition, "counts", "partitions")
         rows = self.workspace.rows(folder)
         store = self.workspace.store
         return [records.AnswersFile.of(store, f"{folder}/{shard}.answers", rows[shard].size) for shard in shards]
 
-    def cover(self, files: list[records.RecordsFile], answers: list[records.AnswersFile]) -> None:
+    def cover(self, files: list[records.RecordsFile], answers: list[records.AnswersFile], sieve: str | None) -> None:
         """Step three."""
         jobs = []
         numbers = {(c.name, shard): i for i, (c, shard) in enumerate(self.plan.everything)}
@@ -213,6 +232,7 @@ class _Run:
                     tuple(answers),
                     f"{scores.folder}/{shard}.parquet",
                     f"{parts}/{shard}.json",
+                    sieve,
                 )
                 outputs = ((parts, attempts[0]), (scores.folder, attempts[1]))
                 jobs.append(Job(self.workspace, shard, outputs, task))

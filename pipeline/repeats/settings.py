@@ -172,6 +172,11 @@ class Layout:
         return cls(bits, run, slab)
 
 
+def sieve_bytes(memory: int) -> int:
+    """What the sieve of a search may take of a worker's memory."""
+    return _power_below(0.2 * max(memory - BASE_BYTES, LEAST_BUFFER))
+
+
 def _power_below(value: float) -> int:
     return 1 << (max(int(value), 1).bit_length() - 1)
 

@@ -1,4 +1,4 @@
-"""The three steps over all text: windows of a shard, counts of a partition, coverage of a shard.
+"""Steps over all text: windows of a shard, counts of a partition; coverage of a shard is in cover.py.
 
 Each is a job with a ledger row after its file, so that a killed run goes on where it stopped; each checks that what
 came out of the one before has arrived in full.
@@ -18,6 +18,7 @@ from pipeline.repeats.settings import Layout
 from pipeline.shards import check_shard, file_facts
 from pipeline.storage import Store
 from scorers.repetition.counting import Slab, Table
+from scorers.repetition.sieve import Sieve
 
 VERSION = 1
 
@@ -31,6 +32,8 @@ class EmitTask:
     size: int
     layout: Layout
     target: str
+    sieve: str | None = None
+    """file of what is in the corpora that are counted against; nothing else is written"""
 
 
 def emit_shard(job: Job) -> dict[str, Counts | Exception]:
@@ -38,33 +41,71 @@ def emit_shard(job: Job) -> dict[str, Counts | Exception]:
     give_back()
     store, task = job.workspace.store, job.task
     check_shard(store, task.documents, task.size)
-    documents = short = words = total = size = 0
+    sieve = read_sieve(store, task.sieve)
+    documents = short = words = total = drawn = size = 0
     with store.writing(task.target) as path:
         with open(path, "wb") as file:
             writer = RecordsWriter(file, task.layout)
             for batch in task.reader.batches(store, task.documents):
-                writer.add(batch.records)
+                records = batch.records
+                writer.add(records if sieve is None else records[sieve.passes(records)])
+                drawn += len(records)
                 documents += batch.table.num_rows
                 short += batch.short
                 words += batch.num_words
                 total += batch.total
                 size += batch.texts.num_bytes
-            writer.close(documents, documents << task.reader.document_bits, short, words, total)
+            writer.close(documents, documents << task.reader.document_bits, short, words, total, drawn)
         facts = file_facts(path)
     [(folder, _)] = job.outputs
     return {folder: Counts(rows_in=documents, rows_out=documents, bytes_in=size, **facts)}
 
 
 @dataclass(frozen=True)
+class SieveTask:
+    """What all of the corpora that are counted against is in, for a search that writes less."""
+
+    files: tuple[RecordsFile, ...]
+    layout: Layout
+    target: str
+
+
+def fill_sieve(job: Job) -> dict[str, Counts | Exception]:
+    """Write the sieve of some files of records."""
+    give_back()
+    store, task = job.workspace.store, job.task
+    records = sum(file.records for file in task.files)
+    sieve = Sieve.for_records(records)
+    for file in task.files:
+        with file.opened(store) as fill:
+            for begin in range(0, file.records, task.layout.slab):
+                part = np.empty((min(file.records - begin, task.layout.slab), 2), np.uint64)
+                fill(begin, part)
+                sieve.add(part)
+    with store.writing(task.target) as path:
+        sieve.bits.tofile(path)
+        facts = file_facts(path)
+    [(folder, _)] = job.outputs
+    return {folder: Counts(rows_in=records, rows_out=records, **facts)}
+
+
+def read_sieve(store: Store, name: str | None) -> Sieve | None:
+    """The sieve in a file."""
+    return None if name is None else Sieve(np.frombuffer(bytearray(store.read_bytes(name)), np.uint64))
+
+
+@dataclass(frozen=True)
 class CountTask:
     """Step two on one partition.
 
-    files: all of step one, those of `against` first; references: the numbers of their documents.
+    files: all of step one; against: how many of them, from the first, are only counted, the others only looked up;
+    references: the numbers of their documents.
     """
 
     number: int
     layout: Layout
     files: tuple[RecordsFile, ...]
+    against: int
     references: int | None
     target: str
 
@@ -74,19 +115,19 @@ def count_partition(job: Job) -> dict[str, Counts | Exception]:
     give_back()
     store, task = job.workspace.store, job.task
     partition = _Partition(store, task)
-    table = Table(task.layout.bits, task.references, min(partition.expected, task.layout.slab * 4))
+    counted = len(task.files) if task.references is None else task.against
+    expected = partition.records(0, counted)
+    table = Table(task.layout.bits, task.references, min(expected, task.layout.slab * 4))
     only: list[tuple[int, Slab]] = []
-    seen = 0
-    for begin, records in partition.slabs():
+    for begin, records in partition.slabs(0, counted):
         slab = Slab.of(records, task.layout.bits)
         table.add(slab)
-        seen += len(records)
-        only = [(begin, slab)] if begin == 0 else []
-    assert seen == partition.expected, f"partition {task.number}: {partition.expected} windows in, {seen} counted"
-    assert task.references is not None or table.counted == seen
+        only = [(begin, slab)] if begin == 0 and task.references is None else []
+    assert table.counted == expected, f"partition {task.number}: {expected} windows in, {table.counted} counted"
     table.seal()
     # What fitted at once is still there, in its buckets.
-    slabs = only or ((begin, Slab.of(records, task.layout.bits)) for begin, records in partition.slabs())
+    again = partition.slabs(task.against, len(task.files))
+    slabs = only or ((begin, Slab.of(records, task.layout.bits)) for begin, records in again)
     with store.writing(task.target) as path:
         with open(path, "wb") as file:
             writer = AnswersWriter(file, partition.stretches)
@@ -96,7 +137,8 @@ def count_partition(job: Job) -> dict[str, Counts | Exception]:
             writer.close(table.sets, np.column_stack([pairs, distinct]))
         facts = file_facts(path)
     [(folder, _)] = job.outputs
-    return {folder: Counts(rows_in=seen, rows_out=seen, **facts)}
+    everything = partition.records(0, len(task.files))
+    return {folder: Counts(rows_in=everything, rows_out=everything, **facts)}
 
 
 class _Partition:
@@ -108,14 +150,19 @@ class _Partition:
         self._bounds = [file.bounds(store, task.number) for file in task.files]
         lengths = [ends - begins for begins, ends in self._bounds]
         self._starts = np.cumsum(np.concatenate([np.zeros(1, np.int64), *lengths]))
-        self.expected = int(self._starts[-1])
         self.stretches = len(self._starts) - 1
+        self._begins = self._starts[np.cumsum([0] + [len(of_file) for of_file in lengths])].tolist()
 
-    def slabs(self) -> Iterator[tuple[int, np.ndarray]]:
+    def records(self, first: int, stop: int) -> int:
+        """How many there are in some of the files."""
+        return self._begins[stop] - self._begins[first]
+
+    def slabs(self, first_file: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
         """(position in the partition, records), with documents numbered over all files. The array is used again."""
-        slab = np.empty((min(self._slab, max(self.expected, 1)), 2), np.uint64)
-        filled = begin = base = 0
-        for file, bounds in zip(self._files, self._bounds, strict=True):
+        slab = np.empty((min(self._slab, max(self.records(first_file, stop), 1)), 2), np.uint64)
+        begin, filled = self._begins[first_file], 0
+        base = sum(file.numbers for file in self._files[:first_file])
+        for file, bounds in zip(self._files[first_file:stop], self._bounds[first_file:stop], strict=True):
             with file.opened(self._store) as fill:
                 for first, end in bounds.T.tolist():
                     while first < end:
