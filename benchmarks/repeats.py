@@ -84,7 +84,15 @@ def make_corpus(folder: Path, megabytes: float) -> None:
     if (folder / "done").exists():
         return
     shutil.rmtree(folder, ignore_errors=True)
-    (folder / "input").mkdir(parents=True)
+    write_copies(folder / "input", megabytes)
+    pinned("benchmarks.repeats", measured_cores(2), {"folder": str(folder), "shards": 0})
+    shutil.rmtree(folder / "input")
+    (folder / "done").touch()
+
+
+def write_copies(folder: Path, megabytes: float) -> None:
+    """The text in as many alphabets as it takes, a Parquet file a copy."""
+    folder.mkdir(parents=True)
     table = corpus.first_megabytes(1e9)
     size = pc.sum(pc.binary_length(table.column("text"))).as_py() / 1e6
     copies = -(-megabytes // size)
@@ -92,11 +100,8 @@ def make_corpus(folder: Path, megabytes: float) -> None:
     left = megabytes
     for copy in range(int(copies)):
         part = table if left >= size else corpus.first_megabytes(left)
-        pq.write_table(_shifted(part, copy), folder / "input" / f"copy-{copy:02d}.parquet", compression="zstd")
+        pq.write_table(_shifted(part, copy), folder / f"copy-{copy:02d}.parquet", compression="zstd")
         left -= size
-    pinned("benchmarks.repeats", measured_cores(2), {"folder": str(folder), "shards": 0})
-    shutil.rmtree(folder / "input")
-    (folder / "done").touch()
 
 
 def _shifted(table: pa.Table, copy: int) -> pa.Table:

@@ -8,8 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 Chart = dict[str, Any]
-COUNT, SHORT, SHARE = ",d", "~s", ".0%"
+SHORT, SHARE = "~s", ".0%"
 HEIGHT = 220
+COUNTS = {"labelExpr": "format(datum.value, '~s')", "tickMinStep": 1}
+"""Of an axis of counts: each label by itself (0, 500, 1k and not 0k, 0.5k, 1k), and no half documents."""
+TICKS = {"tickCount": 6}
+LOG = {"tickCount": 2}
+"""Of a logarithmic axis: powers of ten alone, or the numbers between where there is less than one."""
 
 
 def histogram(color: str | None = "source", value: str = "documents", reads: str = "") -> Chart:
@@ -17,7 +22,7 @@ def histogram(color: str | None = "source", value: str = "documents", reads: str
     encoding: Chart = {
         "x": {"field": "low", "type": "quantitative", "title": None, "bin": {"binned": True}, "axis": {"tickCount": 6}},
         "x2": {"field": "high"},
-        "y": {"field": value, "type": "quantitative", "title": value, "axis": {"format": SHORT, "tickCount": 5}},
+        "y": {"field": value, "type": "quantitative", "title": value, "axis": COUNTS | {"tickCount": 5}},
         "tooltip": _tips("low", "high", value, *([color] if color else [])),
     }
     if color:
@@ -25,11 +30,14 @@ def histogram(color: str | None = "source", value: str = "documents", reads: str
     return {"mark": {"type": "bar", "binSpacing": 1}, "height": HEIGHT, "encoding": encoding}
 
 
-def bars(name: str, value: str, color: str | None = None, tips: tuple[str, ...] = (), sort: Any = None) -> Chart:
-    """Horizontal bars, one per name, in the order of the rows."""
+def bars(
+    name: str, value: str, color: str | None = None, tips: tuple[str, ...] = (), sort: Any = None, share: bool = False
+) -> Chart:
+    """Horizontal bars, one per name, in the order of the rows. share: the value is no count, but 0 to 1."""
+    ticks = {"format": "~%"} if share else COUNTS
     encoding: Chart = {
         "y": {"field": name, "type": "nominal", "title": None, "sort": sort, "axis": {"labelLimit": 260}},
-        "x": {"field": value, "type": "quantitative", "title": value, "axis": {"format": SHORT, "tickCount": 6}},
+        "x": {"field": value, "type": "quantitative", "title": value, "axis": ticks | {"tickCount": 6}},
         "tooltip": _tips(name, value, *tips, *([color] if color else [])),
     }
     if color:
@@ -45,7 +53,7 @@ def stacked(name: str, values: tuple[str, str], tips: tuple[str, ...] = ()) -> C
         "height": {"step": 24},
         "encoding": {
             "y": {"field": name, "type": "nominal", "title": None, "sort": None, "axis": {"labelLimit": 260}},
-            "x": {"field": "count", "type": "quantitative", "title": None, "axis": {"format": SHORT, "tickCount": 6}},
+            "x": {"field": "count", "type": "quantitative", "title": None, "axis": COUNTS | {"tickCount": 6}},
             "color": {"field": "part", "type": "nominal", "title": None, "sort": list(values)},
             "order": {"field": "part", "sort": "descending" if values[0] > values[1] else "ascending"},
             "tooltip": _tips(name, *values, *tips),
@@ -86,20 +94,22 @@ def lines(
 ) -> Chart:
     """Lines, one per value of `color`. log: both axes are logarithmic."""
     scale_x, scale_y = ({"type": "log"}, {"type": "log"}) if log else ({"zero": False}, {"zero": zero})
-    ticks: Chart = {"tickCount": 6} | ({"format": SHORT} if x in ("tokens", "step") or log else {})
+    ticks: Chart = LOG if log else {"tickCount": 6}
+    if x in ("tokens", "step") or log:
+        ticks = ticks | {"labelExpr": COUNTS["labelExpr"]}
     encoding: Chart = {
         "x": {"field": x, "type": "quantitative", "title": titles[0] or x, "axis": ticks, "scale": scale_x},
         "y": {
             "field": y,
             "type": "quantitative",
             "title": titles[1] or y,
-            "axis": {"format": format},
+            "axis": {"format": format} | (LOG if log else {}),
             "scale": scale_y,
         },
         "tooltip": _tips(*([color] if color else []), x, y, *tips),
     }
     if color:
-        encoding["color"] = {"field": color, "type": "nominal", "title": color}
+        encoding["color"] = {"field": color, "type": "nominal", "title": color, "sort": None}
     if dash:
         encoding["strokeDash"] = {"field": dash, "type": "nominal", "title": None}
     return {"mark": {"type": "line", "point": points}, "height": HEIGHT, "encoding": encoding}
@@ -115,34 +125,38 @@ def points(
 ) -> Chart:
     """A point per row."""
     encoding: Chart = {
-        "x": {"field": x, "type": "quantitative", "title": titles[0], "scale": {"zero": False}},
-        "y": {"field": y, "type": "quantitative", "title": titles[1], "scale": {"zero": False}},
+        "x": {"field": x, "type": "quantitative", "title": titles[0], "scale": {"zero": False}, "axis": TICKS},
+        "y": {"field": y, "type": "quantitative", "title": titles[1], "scale": {"zero": False}, "axis": TICKS},
         "tooltip": _tips(x, y, *([color] if color else []), *tips),
     }
     if color:
         encoding["color"] = {"field": color, "type": "nominal", "title": color}
     if log_y:
         encoding["x"] |= {"title": x, "scale": {"domain": [0, 1]}, "axis": {"format": SHARE, "tickCount": 6}}
-        encoding["y"] |= {"title": y, "scale": {"type": "log"}, "axis": {"format": "~g", "tickCount": 6}}
+        encoding["y"] |= {"title": y, "scale": {"type": "log"}, "axis": {"format": "~g", "tickCount": 3}}
         encoding["shape"] = {"field": color, "type": "nominal", "title": color}
         return {"mark": {"type": "point", "filled": True, "size": 60}, "height": HEIGHT, "encoding": encoding}
     return {"mark": {"type": "point", "filled": True, "size": 22}, "height": 320, "encoding": encoding}
 
 
 def ranges(x: str, y: str, low: str, high: str, color: str, tips: tuple[str, ...] = ()) -> Chart:
-    """Lines of shares with the interval of each point."""
+    """Shares with their intervals, side by side for each x."""
     scale = {"type": "quantitative", "scale": {"domain": [0, 1]}, "axis": {"format": SHARE, "tickCount": 5}}
     shade = {"field": color, "type": "nominal", "title": color, "sort": None}
     return {
         "height": HEIGHT,
         "encoding": {
-            "x": {"field": x, "type": "quantitative", "title": x, "scale": {"type": "log"}, "axis": {"format": "~s"}},
+            "x": {"field": x, "type": "ordinal", "title": x, "axis": {"labelAngle": 0}},
+            "xOffset": shade,
             "color": shade,
             "tooltip": _tips(x, color, y, low, high, *tips),
         },
         "layer": [
             {"mark": {"type": "rule"}, "encoding": {"y": {"field": low, "title": y, **scale}, "y2": {"field": high}}},
-            {"mark": {"type": "line", "point": True}, "encoding": {"y": {"field": y, "title": y, **scale}}},
+            {
+                "mark": {"type": "point", "filled": True, "size": 60},
+                "encoding": {"y": {"field": y, "title": y, **scale}},
+            },
         ],
     }
 

@@ -51,6 +51,12 @@
     if (at < text.length) node.append(text.slice(at));
   }
 
+  // The page's own words: what stands between backticks is code.
+  function prose(node, text) {
+    text.split("`").forEach((piece, i) => node.append(i % 2 ? make("code", { text: piece }) : piece));
+    return node;
+  }
+
   function shown(value) {
     if (value === null || value === undefined) return "";
     if (typeof value === "number") {
@@ -180,12 +186,13 @@
   // Texts in the colours of their tokens; a struck-through token is told from a kept one without its colour too.
   function tokens(figure) {
     const kinds = ["prompt", "kept", "dropped"];
+    const at = Object.fromEntries(figure.columns.map((name, i) => [name, i]));
     const place = make("div");
     place.append(make("p", { class: "legend tokens" }, ...kinds.map((kind) => make("span", { class: kind, text: kind }))));
     figure.rows.forEach((row, i) => {
       const text = make("div", { class: "text tokens", tabindex: "0", dir: "auto" });
       for (const [piece, kind] of figure.pieces[i]) text.append(put(make("span", { class: kinds[kind] }), piece));
-      const head = make("div", {}, put(make("strong"), shown(row[2])), put(make("span", { class: "facts" }), `${row[0]}, ${row[1]}`));
+      const head = make("div", { class: "head" }, put(make("strong"), shown(row[at.id])), put(make("span", { class: "facts" }), `${row[at.corpus]}, ${row[at.selection]}, ${shown(row[at.kept])} of ${shown(row[at["response tokens"]])} response tokens kept`));
       place.append(make("article", { class: "card" }, head, text));
     });
     return place;
@@ -331,7 +338,7 @@
     }
 
     function card(row) {
-      const head = make("div", {}, put(make("strong"), row[at.id]));
+      const head = make("div", { class: "head" }, put(make("strong"), row[at.id]));
       for (const one of row[at.selections] || []) {
         const kept = one.reason === "kept";
         head.append(put(make("span", { class: kept ? "chip kept" : "chip cut" }), kept ? `${one.selection}: kept` : `${one.selection}: ${one.reason}`));
@@ -383,7 +390,7 @@
 
   function section(part) {
     const place = make("section", { id: part.name, "aria-labelledby": `${part.name}-title` }, make("h2", { id: `${part.name}-title`, text: part.title }));
-    if (part.text) place.append(make("p", { text: part.text }));
+    if (part.text) place.append(prose(make("p"), part.text));
     // One choice for all figures of a part that offer it.
     const siblings = { lists: [], choose(name, value) {
       for (const [other, list, values, apply] of siblings.lists) {
@@ -395,7 +402,7 @@
     for (const figure of part.figures) {
       const box = make("div", { class: figure.half ? "figure half" : "figure" });
       if (figure.kind !== "documents" && figure.kind !== "tiles") box.append(put(make("h3"), figure.title));
-      if (figure.note) box.append(make("p", { class: "note", text: figure.note }));
+      if (figure.note) box.append(prose(make("p", { class: "note" }), figure.note));
       if (figure.kind === "tiles") box.append(tiles(figure), behind(figure, () => figure.rows, false).node);
       else if (figure.kind === "documents") box.append(documentsOf(figure));
       else if (figure.kind === "tokens") box.append(tokens(figure), behind(figure, () => figure.rows, true).node);

@@ -90,7 +90,7 @@ def part(connection: duckdb.DuckDBPyConnection) -> Part | None:
             f"Sampling weights for a budget of {KEEP:.0%} of all tokens, from the best domain down, none read twice; "
             "the thirty best domains. `tamis preselect weights` has another budget and another projection."
         )
-        chart = bars("domain", "weight", tips=("estimate", "share of the tokens", "most that it can be"))
+        chart = bars("domain", "weight", tips=("estimate", "share of the tokens", "most that it can be"), share=True)
         sql = WEIGHTS.format(values=values, keep=KEEP)
         figures.append(Figure("Weights of domains", sql, note, charts=(chart,), choose=("measure",)))
     return Part("labels", "Labels and strengths", "", tuple(figures)) if figures else None

@@ -16,7 +16,9 @@ SELECT (SELECT count(*) FROM documents) AS documents,
   (SELECT count(*) FROM shard_runs WHERE latest AND status = 'failed') AS "failed shards"
 """
 STAGES = """
-SELECT kind, split_part(stage, '/', -1) AS name, corpus, count(*) FILTER (status = 'done') AS done,
+SELECT kind, split_part(stage, '/', -1) AS name,
+  CASE WHEN kind = 'corpora' OR corpus <> split_part(stage, '/', -1) THEN corpus END AS corpus,
+  count(*) FILTER (status = 'done') AS done,
   count(*) FILTER (status = 'failed') AS failed, sum(rows_in)::BIGINT AS "rows in", sum(rows_out)::BIGINT AS "rows out",
   sum(rejected)::BIGINT AS rejected, round(sum(bytes_in) / 1e6, 1) AS MB, round(sum(seconds), 2) AS seconds,
   round(sum(bytes_in) / 1e6 / nullif(sum(seconds), 0), 1) AS "MB/s"
