@@ -16,7 +16,10 @@ def inspect(
         str | None, typer.Option("--where", help="Draw from those that this SQL keeps: preselect_score > 0.9.")
     ] = None,
     stage: Annotated[
-        str | None, typer.Option("--stage", help="What this selection, or this corpus's ingest, took and left.")
+        str | None,
+        typer.Option(
+            "--stage", help="What this selection (of documents or tokens) or this corpus took, left or changed."
+        ),
     ] = None,
     before: Annotated[str | None, typer.Option("--before", help="Compare texts with this corpus, by id ...")] = None,
     after: Annotated[str | None, typer.Option("--after", help="... and this one.")] = None,
@@ -32,7 +35,8 @@ def inspect(
     """Show documents with their scores, where those stand among all, their fate in each selection, and marked spans.
 
     Marked are runs of words that repeat within the document, spans that `tamis repeats` found elsewhere too, and
-    identifiers. Control characters of a text never reach the terminal.
+    identifiers; where tokens were selected, the text follows in their colours. Control characters of a text never reach
+    the terminal.
     """
     from pipeline import inspect as looking
     from pipeline.errors import UserError

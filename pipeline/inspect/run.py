@@ -9,7 +9,7 @@ import duckdb
 
 from pipeline.distributions import text
 from pipeline.errors import UserError
-from pipeline.inspect import find, marks, show
+from pipeline.inspect import find, marks, show, tokens
 from pipeline.inspect.find import Document
 from pipeline.inspect.marks import Mark
 from pipeline.views import opened
@@ -47,6 +47,7 @@ def inspect(
             for one in find.by_id(connection, id):
                 if corpus in (None, one.corpus):
                     _show(to, connection, one, characters, repeated)
+                    tokens.of_document(to, workspace, connection, one.corpus, one.id, characters)
 
 
 def _show(
@@ -91,17 +92,36 @@ def stage(
     characters: int | None = 600,
     corpora: Collection[str] = (),
 ) -> None:
-    """What a selection kept and left out, or what the ingest of a corpus took in and turned away, with samples."""
+    """What a selection, of documents or of tokens, kept and left out; what the ingest of a corpus took in and turned
+    away; what changed in a corpus that was made of another. With samples."""
+    if (source := _made_of(workspace, name)) is not None:
+        changes(workspace, source, name, count=count)
+        return
     with opened(workspace, corpora, locked=True, distributions=False) as connection:
         to = show.console()
         known = [row["selection"] for row in find.counts(connection, "SELECT DISTINCT selection FROM selection")]
         if name in known:
             _selection(to, connection, name, count, seed, characters)
+        elif name in (chosen := _token_selections(connection)):
+            tokens.stage(to, workspace, connection, name, count, seed, characters)
         elif name in workspace.corpora():
             _ingest(to, connection, name, count, seed, characters)
         else:
-            there = ", ".join([*sorted(known), *workspace.corpora()])
+            there = ", ".join([*sorted({*known, *chosen}), *workspace.corpora()])
             raise UserError(f"--stage {name}: no selection or corpus of that name (there: {there})")
+
+
+def _token_selections(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    query = "SELECT DISTINCT selection FROM token_selections"
+    return [row["selection"] for row in find.counts(connection, query)]
+
+
+def _made_of(workspace: Workspace, name: str) -> str | None:
+    """The corpus that a corpus was made of, by inserting identifiers or taking them out, if it is still here."""
+    if name not in workspace.corpora():
+        return None
+    made = workspace.corpus(name).record["info"].get("of")
+    return made if made in workspace.corpora() else None
 
 
 def _selection(

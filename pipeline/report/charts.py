@@ -66,7 +66,7 @@ def spread(name: str, title: str = "") -> Chart:
     y = {"field": name, "type": "nominal", "title": None, "axis": {"labelLimit": 260}}
 
     def x(column: str) -> Chart:
-        return {"field": column, "type": "quantitative", "title": title or None, "axis": {"tickCount": 6}}
+        return {"field": column, "type": "quantitative", "title": title or None, "axis": {"tickCount": 4}}
 
     tips = _tips(name, "documents", "mean", "min", "q05", "q25", "q50", "q75", "q95", "max")
     return {

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
 
 import pyarrow as pa
 import pytest
 
+from pipeline.ledger import write
+from pipeline.stage import Stage
 from pipeline.workspace import Workspace
+from tests.pipeline.report.chats import add_chats
 from tests.pipeline.report.workspaces import HOSTILE, hostile
 from tests.workspaces import WEB, add_corpus
 
@@ -21,6 +26,13 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     made = hostile(f"{tmp_path_factory.mktemp('inspect')}/w")
     texts = {"script": "one two three " * 8, "control": HOSTILE["control"], "wide": HOSTILE["wide"] + " and a new end"}
     add_corpus(made, "after", [pa.table([list(texts), list(texts.values()), ["s"] * 3, ["u"] * 3], schema=WEB)])
+    add_chats(made, tmp_path_factory.mktemp("tokenizer"))
+    record = made.corpus("after").record
+    marked = Stage("ingest", "marked", "corpora", record["fields"] | {"made": "a test"}, {"of": "web"})
+    shutil.copytree(f"{made.url}/corpora/after", f"{made.url}/corpora/marked")
+    marked.save(made.store, num_shards=1)
+    row = next(iter(made.rows("corpora/after").values()))
+    write(made.store, dataclasses.replace(row, stage="corpora/marked"))
     return made
 
 
@@ -91,6 +103,36 @@ def test_a_stage_shows_what_it_kept_and_left(workspace: Workspace) -> None:
     assert "<U+001B>[2J" in shown
 
 
+def test_tokens_of_a_document_are_shown_in_its_text(workspace: Workspace) -> None:
+    code, shown, told = tamis("markup", "-w", workspace.url)
+    assert code == 0, told
+    counted = re.search(r"tokens, sstoken: (\d+) of (\d+) response tokens kept\n(.*?)\n\n?(?=\S|$)", shown, re.DOTALL)
+    assert counted is not None
+    assert 0 < int(counted[1]) < int(counted[2])
+    tokens = shown[counted.start(3) :]
+    assert "<|im_start|>assistant" in tokens
+    assert "[-" in tokens
+    assert "<script>window.harmed = 1</script>" in tokens.replace("[-", "").replace("-]", "")
+    code, shown, told = tamis("script", "--corpus", "web", "-w", workspace.url)
+    assert code == 0, told
+    assert "tokens, sstoken: cannot be shown: corpus 'web' has no token table 't-0'" in shown
+    assert "tokens, sstoken: takes no part (held_out)" in tamis("empty", "--corpus", "web", "-w", workspace.url)[1]
+
+
+def test_a_selection_of_tokens_is_a_stage(workspace: Workspace) -> None:
+    code, shown, told = tamis("--stage", "sstoken", "--corpus", "chat", "-n", "2", "-w", workspace.url)
+    assert code == 0, told
+    assert re.search(r"chat\s+taking part\s+7\s+338\s+206\n", shown)
+    assert len(re.findall(r"tokens, sstoken: \d+ of \d+ response tokens kept", shown)) == 2
+
+
+def test_a_corpus_made_of_another_shows_what_changed(workspace: Workspace) -> None:
+    code, shown, told = tamis("--stage", "marked", "-n", "1", "-w", workspace.url)
+    assert code == 0, told
+    assert "web -> marked" in shown
+    assert "[added:  and a new end]" in shown or "[removed:" in shown
+
+
 def test_before_and_after_show_what_went_and_came(workspace: Workspace) -> None:
     code, shown, told = tamis("--before", "web", "--after", "after", "-w", workspace.url)
     assert code == 0, told
@@ -101,12 +143,12 @@ def test_before_and_after_show_what_went_and_came(workspace: Workspace) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["cript"], "no document 'cript' (near it: 'script', 'script again')"),
+        (["cript"], "no document 'cript' (near it: 'script', 'script again', 'scripts')"),
         (["x"], "document 'x' was turned away from corpus 'web': </script> (a.jsonl, 9)"),
         (["--where", "preselect_scor > 1"], "there is no column 'preselect_scor'; did you mean 'preselect_score'?"),
         (["--where", "preselect_score > 7"], "no document fits 'preselect_score > 7'"),
         (["--where", "1); SELECT (1"], "tamis: predicate '1); SELECT (1': syntax error"),
-        (["--stage", "bets"], "no selection or corpus of that name (there: best, after, web)"),
+        (["--stage", "bets"], "no selection or corpus of that name (there: best, sstoken, after, chat, marked, web)"),
         (["--before", "web"], "belong together"),
         (["script", "--where", "true"], "expected ids or --where, got both"),
     ],

@@ -199,7 +199,7 @@
   }
 
   function select(label, values, onchange) {
-    const list = make("select", { onchange: () => onchange(list.value) }, ...values.map((value) => make("option", { value, text: String(value).slice(0, 80) })));
+    const list = make("select", { onchange: () => onchange(list.value) }, ...values.map((value) => make("option", { value, text: value === "" ? "all" : String(value).slice(0, 80) })));
     return { node: make("label", {}, label, list), list };
   }
 
