@@ -42,6 +42,7 @@ def near(
     curve: Annotated[
         bool, typer.Option("--curve", help="Only print how likely a pair of each similarity is looked at.")
     ] = False,
+    dry: Annotated[bool, typer.Option("--plan", help="Only say what it would take.")] = False,
     config: ConfigOption = None,
     format: Annotated[Literal["table", "json"], typer.Option(help="table on stderr, json on stdout.")] = "table",
     workspace: WorkspaceOption = None,
@@ -58,7 +59,7 @@ def near(
     from pipeline.config_errors import parsed
     from pipeline.execute import Compute, Pool
     from pipeline.lock import held
-    from pipeline.near import NearAlarm, NearSettings
+    from pipeline.near import NearAlarm, NearSettings, search, takes
     from pipeline.near import near as run
     from pipeline.workspace import Workspace, default_url
 
@@ -77,6 +78,9 @@ def near(
         _show_curve(checked)
         return
     place = Workspace(workspace or default_url())
+    if dry:
+        typer.echo(takes(search(place, alias, checked, stages_of(config, place), limit), checked, limit))
+        return
     alarm: NearAlarm | None = None
     with held(place.store), Pool(Compute(workers, scheduler, memory), place) as pool:
         try:

@@ -20,6 +20,7 @@ from pipeline.export import export, export_stage
 from pipeline.ingest import ingest, ingest_stage
 from pipeline.label import steps as label_steps
 from pipeline.near import near, search
+from pipeline.near import takes as near_takes
 from pipeline.near.keys import FILE as SIGNATURES
 from pipeline.near.keys import signature_stage
 from pipeline.near.settings import KEEPS
@@ -120,11 +121,14 @@ def plan(config: Config, workspace: Workspace) -> list[Planned]:
             needs += [("score", f"{c}/{e.spec.alias}") for e in config.scores for c in e.corpora]
         if waits("near", name, needs, ("near", name)):
             continue
-        for corpus, stage in search(workspace, name, near_settings, named).stages.items():
+        found = search(workspace, name, near_settings, named)
+        for corpus, stage in found.stages.items():
             there = workspace.corpus(corpus)
             signed = signature_stage(there, near_settings)
             add(_planned(workspace, signed, {signed.folder: there.shards}, SIGNATURES), ("signatures", corpus))
             planned = _planned(workspace, stage, {stage.folder: there.shards})
+            if planned.state != DONE and corpus == found.corpora[0].name:
+                planned = replace(planned, why=(*planned.why, near_takes(found, near_settings)))
             add(replace(planned, kind="near", name=f"{name} of {corpus}"), ("near", name))
             named.add(stage.folder)
     for name, tokens in config.tokens.items():

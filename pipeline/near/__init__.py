@@ -12,8 +12,9 @@ Steps, each per shard, partition or group, each with its ledger rows, none holdi
     result = near(workspace, "near", NearSettings(corpora=["web"]), pool)
 """
 
+from pipeline.near.plan import takes
 from pipeline.near.run import near, search
 from pipeline.near.settings import NearSettings
 from pipeline.near.summary import NearAlarm
 
-__all__ = ["NearAlarm", "NearSettings", "near", "search"]
+__all__ = ["NearAlarm", "NearSettings", "near", "search", "takes"]

@@ -92,3 +92,10 @@ def test_a_profile_is_a_scorer(workspace: str) -> None:
     wrong = tamis("score", "profile", "--set", "profile.profile=dolma", "-w", workspace)
     assert wrong.returncode == 2
     assert "profile" in wrong.stderr
+
+
+def test_what_it_takes_is_said_without_searching(workspace: str) -> None:
+    planned = tamis("repeats", "near", "-w", workspace, "--plan", "--alias", "planned")
+    assert planned.returncode == 0, planned.stderr
+    assert "0.00 GB of signatures, which stay" in planned.stdout
+    assert not list(Path(workspace).glob("scores/web/planned-*"))
