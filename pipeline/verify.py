@@ -26,6 +26,8 @@ from pipeline.workspace import Workspace
 
 ENDINGS = (".parquet", ".bin", ".jsonl.zst")
 """What a shard's file may end with."""
+SCRATCH = "tmp/"
+"""What is only needed on the way: its files are moved when they are published, and cut ones are made again."""
 ELSEWHERE = "exports/"
 """Stages whose files the user may have wanted in another place."""
 READERS = 4
@@ -52,6 +54,8 @@ def verify(workspace: Workspace, seen: Callable[[int], None] = lambda size: None
     if not folders:
         raise UserError(f"nothing in {workspace.url} to verify: no stage has been recorded there; -w names a workspace")
     for folder in folders:
+        if folder.startswith(SCRATCH):
+            continue
         try:
             saved(store, folder)
             rows = workspace.rows(folder)

@@ -1,6 +1,6 @@
 """Faults of files at rest: truncated, with a flipped bit, swapped with a neighbour.
 
-An injection takes a workspace that is done or half done, damages one file, and says which.
+Each is done to a copy of a workspace that is done or half done.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-Injection = Callable[[Path, random.Random], str]
+from tests.faults.lab import Lab
+from tests.faults.recover import Trial, settle
+
 LATER = ("scores", "selections", "exports", "ledger/scores", "ledger/selections", "ledger/exports")
 
 
@@ -51,26 +53,29 @@ PLACES = {
     "selection": "selections/*/*/part-*.parquet",
     "ledger": "ledger/**/*.parquet",
     "stage record": "*/**/stage.json",
-    "model": "models/*/model.bin",
+    "trained model": "models/*/model.bin",
 }
 
 
-def injection(place: str, way: str) -> Injection:
+def damaged(place: str, way: str) -> Trial:
     """Damage a file of a kind in a way."""
 
-    def inject(workspace: Path, rng: random.Random) -> str:
-        if place in ("document shard", "model"):
+    def trial(lab: Lab, folder: Path, rng: random.Random) -> tuple[str, str, str]:
+        workspace = folder / "workspace"
+        shutil.copytree(lab.pristine, workspace)
+        if place in ("document shard", "trained model"):
             half_done(workspace, rng)
         chosen = rng.choice(sorted(workspace.glob(PLACES[place])))
         WAYS[way](chosen, rng)
-        return str(chosen.relative_to(workspace))
+        outcome, said = settle(lab, workspace)
+        return str(chosen.relative_to(workspace)), outcome, said
 
-    return inject
+    return trial
 
 
-KINDS: dict[str, Injection] = {
-    f"{place} {way}": injection(place, way)
+KINDS: dict[str, Trial] = {
+    f"{place} {way}": damaged(place, way)
     for place in PLACES
     for way in WAYS
-    if (place, way) not in (("model", "swapped"), ("stage record", "swapped"))
+    if (place, way) not in (("trained model", "swapped"), ("stage record", "swapped"))
 }

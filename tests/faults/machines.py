@@ -1,6 +1,6 @@
-"""Faults of machines: processes that die, disks that are full or read-only, two runs at once, inputs that change.
+"""Faults of machines: processes that die, disks that are full or read-only, two runs at once.
 
-An injection starts a run of a config in a workspace of its own, disturbs it, and says how.
+Each starts `tamis run` as a process of its own in an empty workspace, disturbs it, and resumes.
 """
 
 from __future__ import annotations
@@ -11,22 +11,25 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.end_to_end.conftest import command
 from tests.end_to_end.test_kill import children
+from tests.faults.lab import Lab
+from tests.faults.outcomes import LOST
+from tests.faults.recover import Trial, resumed
 
-Injection = Callable[[Path, Path, random.Random], str]
 SECONDS = 240
 
 
-def killed(victim: str) -> Injection:
+def killed(victim: str) -> Trial:
     """SIGKILL after a random time: the main process, one of its workers, or all at once."""
 
-    def inject(config: Path, workspace: Path, rng: random.Random) -> str:
-        after = rng.uniform(1.0, 8.0)
-        process = _started(config, workspace)
+    def trial(lab: Lab, folder: Path, rng: random.Random) -> tuple[str, str, str]:
+        workspace = folder / "workspace"
+        after = rng.uniform(1.0, 4.0 + 3 * lab.seconds)
+        process = started(lab, workspace, "--workers", 2)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(after)
         below = children(process.pid) if process.poll() is None else []
@@ -38,13 +41,14 @@ def killed(victim: str) -> Injection:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(target, signal.SIGKILL)
         process.wait(SECONDS)
-        return f"SIGKILL of {victim} after {after:.1f} s"
+        return resumed(lab, workspace, f"SIGKILL of {victim} after {after:.1f} s")
 
-    return inject
+    return trial
 
 
-def _started(config: Path, workspace: Path) -> subprocess.Popen[bytes]:
-    arguments = command("run", config, "-w", workspace, "--workers", 2)
+def started(lab: Lab, workspace: Path, *options: object) -> subprocess.Popen[bytes]:
+    """`tamis run`, in a process group of its own."""
+    arguments = command("run", lab.given / "run.yaml", "-w", workspace, *options)
     return subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
 
 
@@ -64,43 +68,58 @@ def can_mount() -> bool:
     return os.geteuid() == 0 and subprocess.run(["mount", "--help"], capture_output=True, check=False).returncode == 0
 
 
-def full(config: Path, workspace: Path, rng: random.Random) -> str:
+def full(lab: Lab, folder: Path, rng: random.Random) -> tuple[str, str, str]:
     """The disk is full at some point; then there is room."""
     size = rng.randrange(300, 6000)
-    with small_disk(workspace.with_name("disk"), f"{size}k") as disk:
-        _started(config, disk / "workspace").wait(SECONDS)
+    with small_disk(folder / "disk", f"{size}k") as disk:
+        workspace = disk / "workspace"
+        said = lab.attempt(lab.given / "run.yaml", workspace) or ""
         subprocess.run(["mount", "-o", "remount,size=1g", str(disk)], check=True)
-        subprocess.run(["cp", "-a", str(disk / "workspace"), str(workspace)], check=True)
-    return f"a disk of {size} KB"
+        what, outcome, later = resumed(lab, workspace, f"a disk of {size} KB")
+    return what, outcome, said or later
 
 
-def read_only(config: Path, workspace: Path, rng: random.Random) -> str:
-    """The disk becomes read-only under a run."""
-    after = rng.uniform(1.0, 6.0)
-    with small_disk(workspace.with_name("disk"), "1g") as disk:
-        process = _started(config, disk / "workspace")
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(after)
-        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=False)
-        process.wait(SECONDS)
-        if (disk / "workspace").exists():
-            subprocess.run(["cp", "-a", str(disk / "workspace"), str(workspace)], check=True)
-    return f"read-only after {after:.1f} s"
+def read_only(lab: Lab, folder: Path, rng: random.Random) -> tuple[str, str, str]:
+    """The disk is read-only from the start, or becomes so under a run; then it can be written again."""
+    after = rng.uniform(0, lab.seconds) if rng.random() < 0.8 else None
+    with small_disk(folder / "disk", "1g") as disk:
+        workspace = disk / "workspace"
+        process = None
+        if after is None:
+            subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        else:
+            # A file system with a file open for writing refuses to become read-only: again until it does.
+            script = f"sleep {after}; for i in $(seq 200); do mount -o remount,ro {disk} 2>/dev/null && break; done"
+            process = subprocess.Popen(["bash", "-c", script])
+        said = lab.attempt(lab.given / "run.yaml", workspace) or ""
+        if process is not None:
+            process.wait(SECONDS)
+        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+        how = "from the start" if after is None else f"after {after:.1f} s"
+        if "Read-only file system" not in said and said:
+            return f"read-only {how}", LOST, said
+        what, outcome, later = resumed(lab, workspace, f"read-only {how}")
+    return what, outcome, said or later
 
 
-def two_at_once(config: Path, workspace: Path, rng: random.Random) -> str:
+def two_at_once(lab: Lab, folder: Path, rng: random.Random) -> tuple[str, str, str]:
     """Two runs on one workspace: one is refused, or comes second."""
-    first = _started(config, workspace)
-    time.sleep(rng.uniform(0.0, 5.0))
-    arguments = command("run", config, "-w", workspace, "--workers", 1)
+    workspace = folder / "workspace"
+    first = started(lab, workspace, "--workers", 1)
+    time.sleep(rng.uniform(0.0, 2 + lab.seconds))
+    arguments = command("run", lab.given / "run.yaml", "-w", workspace, "--workers", 1)
     second = subprocess.run(arguments, capture_output=True, text=True, timeout=SECONDS, check=False)
-    assert second.returncode in (0, 2), second.stderr
     first.wait(SECONDS)
-    assert (first.returncode, second.returncode).count(0) >= 1, second.stderr
-    return f"two runs: {first.returncode} and {second.returncode}"
+    codes = first.returncode, second.returncode
+    said = next((line for line in second.stderr.splitlines() if "is in use by" in line), "")
+    what = f"two runs: {codes[0]} and {codes[1]}"
+    if codes.count(0) < 1 or any(code not in (0, 2) for code in codes) or (codes[1] == 2 and not said):
+        return what, LOST, second.stderr[-500:]
+    what, outcome, later = resumed(lab, workspace, what)
+    return what, outcome, said or later
 
 
-KINDS: dict[str, Injection] = {
+KINDS: dict[str, Trial] = {
     "main process killed": killed("main"),
     "worker killed": killed("worker"),
     "whole machine lost": killed("machine"),
