@@ -1,6 +1,6 @@
 """Entry point of `tamis`: registers the commands and turns errors into one clear line and an exit code.
 
-Exit codes: 0 done, 1 some shards failed, 2 the input is wrong, 130 interrupted.
+Exit codes: 0 done, 1 some shards failed or the store or cluster went away, 2 the input is wrong, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -132,10 +132,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _exit_code(error: Exception) -> int | None:
-    """2 for what the user can mend, 1 for failed shards, None for a bug, which keeps its traceback."""
-    from pipeline.errors import Alarm, ShardsFailed
+    """2 for what the user can mend, 1 for what may go on later, None for a bug, which keeps its traceback."""
+    from pipeline.errors import Alarm, Gone, ShardsFailed
 
-    if isinstance(error, (ShardsFailed, Alarm)):
+    if isinstance(error, (ShardsFailed, Alarm, Gone)):
         return 1
     if isinstance(error, (ValueError, OSError)):
         return 2

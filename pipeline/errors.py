@@ -3,6 +3,9 @@
     TamisError
       UserError     the input is wrong: one line that says what, where, what was expected and how to mend it (exit 2)
       WorkspaceBusy another run holds the workspace (exit 2)
+      Gone          what the run needs went away; the same command goes on when it is back (exit 1)
+        StoreDown   the object store does not answer
+        ClusterLost the Dask scheduler does not answer
       Alarm         the work is done, but what came out is past a limit that the user has set (exit 1)
       ShardsFailed  some shards failed, the others are done (exit 1)
 
@@ -27,6 +30,21 @@ class UserError(TamisError, ValueError):
 
 class WorkspaceBusy(UserError):
     """Another run holds the workspace."""
+
+
+class Gone(TamisError):
+    """What the run needs went away; what is done stays done."""
+
+
+class StoreDown(Gone, OSError):
+    """The object store has been in trouble for longer than TAMIS_PATIENCE."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class ClusterLost(Gone):
+    """The scheduler of a Dask cluster went away during a run."""
 
 
 class Alarm(TamisError):

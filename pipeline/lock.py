@@ -8,10 +8,12 @@ STALE_SECONDS (another host) is taken over.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import secrets
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -26,18 +28,26 @@ from pipeline.storage import Store
 LOCK = "lock.json"
 RENEW_SECONDS = 10
 STALE_SECONDS = 60
+_mine: set[str] = set()
+"""Tokens of the locks that this process holds now."""
 
 
 @contextlib.contextmanager
 def held(store: Store) -> Iterator[None]:
     """Hold the workspace for the block. Raises WorkspaceBusy naming host and pid of the holder."""
+    token = secrets.token_hex(8)
     mine = {
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "process_started": _started(os.getpid()),
-        "token": secrets.token_hex(8),
+        "token": token,
     }
-    _acquire(store, mine)
+    _mine.add(token)
+    try:
+        _acquire(store, mine)
+    except BaseException:
+        _mine.discard(token)
+        raise
     stop = threading.Event()
     thread = threading.Thread(target=_renew, args=(store, mine, stop), daemon=True, name="tamis-lock")
     thread.start()
@@ -47,9 +57,11 @@ def held(store: Store) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
-        holder = _holder(store)
-        if holder is not None and holder["token"] == mine["token"]:
-            store.remove(LOCK)
+        _mine.discard(token)
+        with contextlib.suppress(OSError):  # a store that is away must not hide why the run ended
+            holder = _holder(store)
+            if holder is not None and holder["token"] == token:
+                store.remove(LOCK)
 
 
 def _acquire(store: Store, mine: dict[str, Any]) -> None:
@@ -59,6 +71,8 @@ def _acquire(store: Store, mine: dict[str, Any]) -> None:
             if _create(store, mine):
                 return
             continue
+        if holder["token"] == mine["token"]:
+            return  # created, though the answer was lost on its way
         if not _stale(holder):
             raise WorkspaceBusy(
                 f"{store.url} is in use by pid {holder['pid']} on {holder['host']}; wait for it to end "
@@ -83,7 +97,9 @@ def _create(store: Store, mine: dict[str, Any]) -> bool:
             finally:
                 os.unlink(temporary)
         return False
-    # fsspec has no create-if-absent for every store: the last writer wins, so look again after a moment.
+    if (created := store.create(LOCK, data)) is not None:
+        return created
+    # Not every store creates only what is absent: there the last writer wins, so look again after a moment.
     store.write_bytes(LOCK, data)
     if store.is_shared_between_processes:
         time.sleep(1)
@@ -125,6 +141,8 @@ def _parsed(data: bytes) -> dict[str, Any]:
 
 def _stale(holder: dict[str, Any]) -> bool:
     if holder["host"] == socket.gethostname():
+        if holder["pid"] == os.getpid() and holder["token"] not in _mine:
+            return True  # left by an earlier run of this process, which could not remove it
         return _started(holder["pid"]) != holder["process_started"]
     return time.time() - holder["renewed"] > STALE_SECONDS
 
@@ -151,5 +169,10 @@ def _renew(store: Store, mine: dict[str, Any], stop: threading.Event) -> None:
     while not stop.wait(RENEW_SECONDS):
         with contextlib.suppress(OSError):  # a moment without the store is no reason to end a run of days
             holder = _holder(store)
-            if holder is not None and holder["token"] == mine["token"]:
+            if holder is not None and holder["token"] not in ("", mine["token"]):
+                # Not renewed for too long (a machine that slept, a store that was away): two runs must not go on.
+                print(f"tamis: {store.url} was taken over by pid {holder['pid']} on {holder['host']}", file=sys.stderr)
+                _thread.interrupt_main()
+                return
+            if holder is not None and holder["token"]:
                 store.write_bytes(LOCK, orjson.dumps(mine | {"renewed": time.time()}))

@@ -143,7 +143,7 @@ class WorkspaceFiles(AbstractFileSystem):
     def info(self, path: str, **options: Any) -> dict[str, Any]:
         """Name, size in bytes and type of one file."""
         store, name = self._file(path)
-        size = os.path.getsize(store.path(name)) if store.is_local else store.fs.size(store.path(name))
+        size = os.path.getsize(store.path(name)) if store.is_local else store.size(name)
         return {"name": path, "size": size, "type": "file"}
 
     def exists(self, path: str, **options: Any) -> bool:

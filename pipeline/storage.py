@@ -13,22 +13,25 @@ written before an error when they are closed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from pipeline.patience import patiently
 from pipeline.redact import without_addresses
 
 TEMPORARY = ".tmp-"
 """Prefix of unfinished local files; readers and listings pass over it."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,10 @@ class Store:
     def _opened(self) -> tuple[Any, str]:
         fs, root = fsspec.core.url_to_fs(self.url)
         return fs, root.rstrip("/")
+
+    def do(self, name: str, call: Callable[[], T]) -> T:
+        """Call; where files are not of this machine, again after trouble that may pass. Raises StoreDown."""
+        return call() if self.is_local else patiently(call, self.shown(name))
 
     def __getstate__(self) -> dict[str, str]:
         return {"url": self.url}  # the connection stays behind: another process makes its own
@@ -76,7 +83,11 @@ class Store:
 
     def exists(self, name: str) -> bool:
         """Whether a file or folder is there."""
-        return self.fs.exists(self.path(name))
+        return self.do(name, lambda: self.fs.exists(self.path(name)))
+
+    def size(self, name: str) -> int:
+        """Bytes of a file. Raises FileNotFoundError."""
+        return self.do(name, lambda: self.fs.size(self.path(name)))
 
     def sizes(self, folder: str) -> dict[str, int]:
         """{file name: bytes} of the files directly in a folder; empty if there is no such folder."""
@@ -97,7 +108,7 @@ class Store:
     def _listing(self, folder: str) -> list[dict[str, Any]]:
         self.fs.invalidate_cache()
         try:
-            found = self.fs.ls(self.path(folder), detail=True)
+            found = self.do(folder, lambda: self.fs.ls(self.path(folder), detail=True))
         except FileNotFoundError:
             return []
         here = self.path(folder).strip("/")
@@ -105,11 +116,33 @@ class Store:
 
     def read_bytes(self, name: str) -> bytes:
         """The whole file. Raises FileNotFoundError."""
-        return self.fs.cat_file(self.path(name))
+        return self.do(name, lambda: self.fs.cat_file(self.path(name)))
 
     def open(self, name: str) -> Any:
         """Something pyarrow and DuckDB read from: a path where files are local, an open binary file elsewhere."""
-        return self.path(name) if self.is_local else self.fs.open(self.path(name), "rb")
+        return self.path(name) if self.is_local else self.do(name, lambda: self.fs.open(self.path(name), "rb"))
+
+    def fetch(self, name: str, path: str) -> None:
+        """Copy a file to a local path."""
+        self.do(name, lambda: self.fs.get_file(self.path(name), path))
+
+    def create(self, name: str, data: bytes) -> bool | None:
+        """Write a small file unless there is one: whether it was; None where the store cannot tell.
+
+        Local files have link(), see pipeline.lock.
+        """
+        protocols = self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,)
+        if "s3" not in protocols:
+            return None
+        try:
+            self.do(name, lambda: self.fs.pipe_file(self.path(name), data, mode="create"))
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # 412 PreconditionFailed
+                raise
+            return False
+        return True
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write a file, whole or not at all."""
@@ -132,7 +165,7 @@ class Store:
             if self.is_local:
                 publish(path, target)
             else:
-                self.fs.put_file(path, target)
+                self.do(name, lambda: self.fs.put_file(path, target))
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
@@ -143,12 +176,20 @@ class Store:
             os.makedirs(os.path.dirname(self.path(to)), exist_ok=True)
             publish(self.path(name), self.path(to))
         else:
-            self.fs.mv(self.path(name), self.path(to))
+            self.do(name, lambda: self._moved(self.path(name), self.path(to)))
+
+    def _moved(self, path: str, to: str) -> None:
+        try:
+            self.fs.mv(path, to)
+        except FileNotFoundError:
+            self.fs.invalidate_cache()
+            if not self.fs.exists(to):  # else an earlier try got through, and only its answer was lost
+                raise
 
     def remove(self, name: str) -> None:
         """Remove a file or a folder with all that is in it; it is no error if it is gone."""
         with contextlib.suppress(FileNotFoundError):
-            self.fs.rm(self.path(name), recursive=True)
+            self.do(name, lambda: self.fs.rm(self.path(name), recursive=True))
 
     def sweep(self, folder: str) -> None:
         """Remove what killed runs left unfinished in a folder. Only for the holder of the workspace's lock."""

@@ -111,7 +111,7 @@ def _local(store: Store, name: str, scratch: str) -> str:
     if store.is_local:
         return store.path(name)
     copy = f"{scratch}/{Path(name).name}"
-    store.fs.get_file(store.path(name), copy)
+    store.fetch(name, copy)
     return copy
 
 

@@ -133,7 +133,7 @@ def write_keys(path: str, keys: np.ndarray, sizes: np.ndarray) -> None:
 
 def num_records(store: Store, name: str, documents: int) -> int:
     """Keys in a file, from its size."""
-    return (store.fs.size(store.path(name)) - HEADER - 4 * documents) // 12
+    return (store.size(name) - HEADER - 4 * documents) // 12
 
 
 def read_keys(store: Store, name: str, first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:

@@ -69,3 +69,17 @@ def test_a_damaged_lock_file_does_not_lock_for_ever(store: Store) -> None:
     store.write_bytes(lock.LOCK, b"{trunca")
     with lock.held(store):
         pass
+
+
+def test_a_lock_that_this_process_could_not_remove_does_not_stay(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as away:
+        with lock.held(store):
+            away.setattr(Store, "remove", _away)
+        assert store.exists(lock.LOCK)
+    with lock.held(store), pytest.raises(WorkspaceBusy), lock.held(store):
+        pass
+    assert not store.exists(lock.LOCK)
+
+
+def _away(store: Store, name: str) -> None:
+    raise OSError("the store is away")
