@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import errno
 import itertools
 import os
 import signal
@@ -26,7 +25,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline import cluster, events, ledger
+from pipeline.errors import ClusterLost, TamisError
 from pipeline.ledger import Row
+from pipeline.limits import Overdue, limit, within
+from pipeline.patience import is_transient, of_the_network
 from pipeline.progress import Progress
 from pipeline.redact import message
 from pipeline.stage import version
@@ -35,10 +37,14 @@ from pipeline.workspace import Workspace
 if TYPE_CHECKING:
     from distributed import Client
 
-RETRIES = 3
-"""Further tries of a shard after a transient error."""
+RETRIES = 5
+"""Further tries of a shard after a transient error: within half a minute, beside what the store itself waits out."""
 WINDOW_PER_THREAD = 8
 """Tasks submitted ahead per worker thread: enough to keep it busy, few enough that the scheduler stays small."""
+DIED = "its worker died each time it was tried"
+"""How the error of a shard begins whose worker died."""
+RESTART_SECONDS = 60
+"""How long a new worker is waited for in place of one that hangs."""
 
 ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": 256 << 20,
@@ -47,18 +53,6 @@ ALLOCATOR = {
 }
 """glibc in a local worker: keep what a batch has freed for the next one. Dask's own setting hands every array back to
 the system, which then clears the same pages anew for each batch: a sixth of the time of scoring repetition."""
-
-TRANSIENT_ERRNO = {
-    errno.EAGAIN,
-    errno.EBUSY,
-    errno.EINTR,
-    errno.EIO,
-    errno.ESTALE,
-    errno.ETIMEDOUT,
-    errno.ECONNRESET,
-    errno.ECONNREFUSED,
-    errno.EPIPE,
-}
 
 T = TypeVar("T")
 
@@ -75,6 +69,8 @@ class Compute:
     """memory limit of each local worker, such as '2GB'; None: an equal share of the machine's"""
     resources: dict[str, float] | None = None
     """what each local worker offers, such as {"GPU": 1}; workers of a cluster that exists say so themselves"""
+    task_minutes: float | None = None
+    """time limit of a task, 0: none; None: TAMIS_TASK_MINUTES, then pipeline.limits.MINUTES"""
 
 
 @dataclass(frozen=True)
@@ -113,7 +109,7 @@ def jobs_to_do(
 ) -> list[tuple[str, int]]:
     """(shard, next attempt) of the shards that are not done.
 
-    sizes: {file name: bytes} as listed; a shard whose file is gone or has another size is to be done again.
+    sizes: {file name: bytes}; a shard whose file is gone or has another size is to be done again.
     """
     todo = []
     for shard in shards:
@@ -131,32 +127,23 @@ def pending(
     return jobs_to_do(workspace.rows(folder), shards, workspace.store.sizes(folder), "{shard}" + ending)
 
 
-def is_transient(error: BaseException) -> bool:
-    """Whether the same work may succeed a moment later: network and server trouble, never bad data."""
-    if isinstance(error, (ConnectionError, TimeoutError)):
-        return True
-    if isinstance(error, OSError):
-        # Object stores report throttling and 5xx as an OSError with EIO or without a number.
-        named = isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError))
-        return not named and (error.errno is None or error.errno in TRANSIENT_ERRNO)
-    return False
-
-
-def attempt(work: Work, job: Job) -> list[Row]:
-    """Do one job in a worker and record it. Never raises for what the job did wrong."""
+def attempt(work: Work, job: Job, seconds: float | None = None) -> list[Row]:
+    """Do one job in a worker and record it. Never raises for what the job did wrong, but Overdue if it does not end."""
     _single_threaded_arrow()
     begun = time.time()
     outcomes: dict[str, Counts | Exception] = {}
     for trial in range(RETRIES + 1):
         try:
-            outcomes = work(job)
+            outcomes = within(lambda: work(job), seconds)
             failures = [o for o in outcomes.values() if isinstance(o, Exception)]
+        except Overdue:
+            raise
         except Exception as error:
             outcomes = {folder: error for folder, _ in job.outputs}
             failures = [error]
         if not any(is_transient(error) for error in failures) or trial == RETRIES:
             break
-        time.sleep(min(2**trial, 30))
+        time.sleep(min(2**trial, 15))
     rows = [ledger_row(folder, job.shard, number, begun, outcomes[folder]) for folder, number in job.outputs]
     for row in rows:
         ledger.write(job.workspace.store, row)
@@ -206,7 +193,7 @@ def next_attempt(workspace: Workspace, folder: str, shard: str) -> int:
 def explained(error: BaseException) -> str:
     """One line about an error: its own text where it is one of ours, type and place where it is not; no secrets."""
     text = message(" ".join(str(error).split()))[:2000]
-    if isinstance(error, (ValueError, OSError, MemoryError)):
+    if isinstance(error, (ValueError, OSError, MemoryError, TamisError)) or of_the_network(error):
         return text or type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
     place = f" (at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
@@ -214,7 +201,7 @@ def explained(error: BaseException) -> str:
 
 
 def _single_threaded_arrow() -> None:
-    """A worker is one core: Arrow's own threads would only fight with the neighbours'."""
+    """A worker is one core."""
     import pyarrow as pa
 
     if pa.cpu_count() != 1:
@@ -257,9 +244,31 @@ class Pool:
 
         resources: what each task takes of its worker, such as {"GPU": 1} (Dask worker resources).
         """
-        if not items:
-            return
+        if items:
+            with self._there():
+                yield from self._map(function, items, resources)
+
+    @contextlib.contextmanager
+    def _there(self) -> Iterator[None]:
+        """Raise ClusterLost for what Dask says when the scheduler has gone."""
+        from distributed.client import FutureCancelledError
+
+        try:
+            yield
+        except (FutureCancelledError, RuntimeError, OSError) as error:
+            # Nobody here takes a task back: the client does, when it has lost the scheduler.
+            if not isinstance(error, FutureCancelledError) and self.client.status == "running":
+                raise
+            raise ClusterLost(
+                f"the Dask scheduler {self.compute.scheduler or 'of this run'} went away; what is done stays done: "
+                "start a cluster and run the same command again"
+            ) from error
+
+    def _map(
+        self, function: Callable[[T], Any], items: Sequence[T], resources: dict[str, float] | None
+    ) -> Iterator[tuple[T, Any]]:
         from distributed import KilledWorker, as_completed
+        from distributed.client import FutureCancelledError
 
         client = self.client
         threads = sum(client.nthreads().values()) or 1
@@ -279,6 +288,10 @@ class Pool:
         for future in completed:
             error = future.exception()
             item = flying.pop(future)
+            if isinstance(error, FutureCancelledError):
+                raise error
+            if isinstance(error, Overdue) and error.worker:
+                client.restart_workers([error.worker], timeout=RESTART_SECONDS, raise_for_error=False)
             if isinstance(error, KilledWorker):
                 suspects.append(item)
             else:
@@ -299,11 +312,16 @@ class Pool:
         label: str,
         unit: str = "shards",
         resources: dict[str, float] | None = None,
+        slow: bool = False,
     ) -> list[Row]:
-        """Do all jobs; their ledger rows, failed ones included. Afterwards the ledger is compacted."""
+        """Do all jobs; their ledger rows, failed ones included. Afterwards the ledger is compacted.
+
+        slow: a job may rightly take hours; without a limit that was asked for it has none.
+        """
         rows: list[Row] = []
+        seconds = limit(self.compute.task_minutes, slow)
         with Progress(label, len(jobs), unit) as progress:
-            for job, result in self.map(_Attempt(work), jobs, resources):
+            for job, result in self.map(_Attempt(work, seconds), jobs, resources):
                 if isinstance(result, BaseException):
                     result = self._lost(job, result)
                 rows += result
@@ -320,10 +338,7 @@ class Pool:
 
         text = explained(error)
         if isinstance(error, KilledWorker):
-            text = (
-                "its worker died each time it was tried (out of memory, or killed); "
-                "try fewer --workers or a larger --memory"
-            )
+            text = f"{DIED} (out of memory, killed, or silent for minutes); try fewer --workers or a larger --memory"
         template = Row(stage="", shard=job.shard, attempt=0, status="failed", error=text, version=version())
         rows = [replace(template, stage=folder, attempt=number) for folder, number in job.outputs]
         for row in rows:
@@ -336,9 +351,10 @@ class _Attempt:
     """`attempt` bound to its function, in a form that pickles."""
 
     work: Work
+    seconds: float | None
 
     def __call__(self, job: Job) -> list[Row]:
-        return attempt(self.work, job)
+        return attempt(self.work, job, self.seconds)
 
 
 @contextlib.contextmanager
@@ -375,13 +391,14 @@ def _client(compute: Compute, workspace: Workspace) -> Iterator[Client]:
     processes = workspace.store.is_shared_between_processes
     config = {
         "distributed.scheduler.allowed-failures": 2,
+        "distributed.scheduler.no-workers-timeout": "300s",
         "distributed.comm.timeouts.connect": "60s",
         # A worker that swaps text in and out helps nobody: tasks return ledger rows, not data.
         "distributed.worker.memory.target": False,
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.pause": False,
         **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in ALLOCATOR.items()},
-        # Its look at the stack, a hundred times a second, is for a dashboard that nobody opens.
+        # Looks at the stack, a hundred times a second.
         "distributed.worker.profile.enabled": False,
     }
     with (

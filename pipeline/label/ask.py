@@ -159,7 +159,7 @@ def ask(
     gpu = {"GPU": 1.0} if on_gpu(judge.device) else None
     if gpu:
         check_gpu(pool)
-    rows_done = pool.run(jobs, answer, f"ask {judge.name}", unit="batches", resources=gpu)
+    rows_done = pool.run(jobs, answer, f"ask {judge.name}", unit="batches", resources=gpu, slow=True)
     if failed := {row.shard: row.error or "" for row in rows_done if not row.done}:
         raise ShardsFailed(f"label: judge {judge.name}", failed, len(rows_done))
 

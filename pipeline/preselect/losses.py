@@ -116,7 +116,8 @@ def make_losses(sample: Sample, panel: PanelSettings, pool: Pool) -> dict[str, S
             stage.save(store)
         task = _Task(sample, str(place), panel, stage.fields["context"], _threads(panel))
         jobs = [Job(workspace, shard, ((stage.folder, attempt),), task) for shard, attempt in todo]
-        rows = pool.run(jobs, run_shard, f"losses {name}", resources={"GPU": 1} if on_gpu(panel.device) else None)
+        gpu = {"GPU": 1.0} if on_gpu(panel.device) else None
+        rows = pool.run(jobs, run_shard, f"losses {name}", resources=gpu, slow=True)
         failed |= {f"{name}/{row.shard}": row.error or "" for row in rows if not row.done}
         total += len(rows)
     if total:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from pipeline.execute import RETRIES, Pool, explained, is_transient
+from pipeline.limits import Limited, limit
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -18,10 +19,11 @@ R = TypeVar("R")
 def answers(pool: Pool, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
     """One answer per item, in no particular order; what is transient is tried again. Raises ValueError for the rest."""
     left = list(items)
+    limited = Limited(function, limit(pool.compute.task_minutes))
     for trial in range(RETRIES + 1):
         again = []
         heard = 0
-        for item, answer in pool.map(function, left):
+        for item, answer in pool.map(limited, left):
             heard += 1
             if not isinstance(answer, BaseException):
                 yield answer

@@ -192,7 +192,7 @@ def make_passes(workspace: Workspace, passes: Mapping[str, Pass], pool: Pool, li
             one.stage.save(store)
         messages = has_messages(corpus)
         jobs = [Job(workspace, s, ((folder, n),), _Task(one, corpus.file(s), messages)) for s, n in todo]
-        rows = pool.run(jobs, run_shard, f"tokens {role}", resources={"GPU": 1} if gpu else None)
+        rows = pool.run(jobs, run_shard, f"tokens {role}", resources={"GPU": 1} if gpu else None, slow=True)
         failed |= {f"{role}/{row.shard}": row.error or "" for row in rows if not row.done}
         total += len(rows)
     if total:
