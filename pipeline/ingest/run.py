@@ -8,16 +8,16 @@ is removed when every shard is done.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import pyarrow as pa
 
 from pipeline import ledger
 from pipeline.errors import ShardsFailed, UserError
-from pipeline.execute import Job, Pool, jobs_to_do, pending
+from pipeline.execute import DIED, Job, Pool, jobs_to_do, pending
 from pipeline.ingest import duplicates
 from pipeline.ingest.cut import Piece, Slice, Weighed, cut, joined, needs_split
 from pipeline.ingest.layout import SAMPLE_ROWS, Layout, make_layout, sampled
@@ -28,9 +28,13 @@ from pipeline.ingest.sources import Input, InputFile, discover, fingerprints
 from pipeline.ingest.split import SplitTask, chunks, split
 from pipeline.ingest.tables import check_types, table_types
 from pipeline.ledger import Row
+from pipeline.limits import OVERDUE
+from pipeline.patience import patiently
 from pipeline.stage import Stage, differences, saved
+from pipeline.storage import Store
 from pipeline.workspace import Workspace, checked_name, shard_name
 
+T = TypeVar("T")
 CODE = 1
 """Raised whenever the same input would give other bytes."""
 SHOWN = 10
@@ -156,11 +160,12 @@ def _plan(run: _Run, begun: bool) -> Plan:
     store, name = run.workspace.store, f"{run.scratch}/plan.json"
     if store.exists(name):
         return Plan.from_bytes(store.read_bytes(name))
-    layout = _layout(run.input, run.settings)
+    layout = _patiently(run, lambda: _layout(run.input, run.settings))
     if not begun:
         run.stage.save(store)
     files, parts = _first_splits(run)
-    slices = [joined(pieces) for pieces in cut(run.input.format, files, run.settings, parts)][: run.settings.limit]
+    pieces = _patiently(run, lambda: list(cut(run.input.format, files, run.settings, parts)))
+    slices = [joined(part) for part in pieces][: run.settings.limit]
     if not slices:
         for place in (run.stage.folder, run.scratch, ledger.folder(run.scratch)):
             store.remove(place)
@@ -168,6 +173,12 @@ def _plan(run: _Run, begun: bool) -> Plan:
     plan = Plan(layout, slices)
     store.write_bytes(name, plan.to_bytes())
     return plan
+
+
+def _patiently(run: _Run, call: Callable[[], T]) -> T:
+    """What the main process reads of the input: of another machine's, again after trouble that may pass."""
+    remote = any("://" in file.url for file in run.input.files)
+    return patiently(call, ", ".join(run.settings.sources[:3])) if remote else call()
 
 
 def _layout(found: Input, settings: IngestSettings) -> Layout:
@@ -260,6 +271,8 @@ def _through_staging(run: _Run, plan: Plan, shards: list[str]) -> None:
     if unread:
         run.pool.run(_jobs(run, plan, shards, unread, staged, staged=True), make_shard, f"read {run.name}")
     rows = workspace.rows(staged)
+    if waits := _waits_for(store, staged, [rows[shard] for shard in shards]):
+        raise ShardsFailed(f"read {run.name} (nothing is published before they are read)", waits, len(shards))
     for shard, attempt in todo:
         if not rows[shard].done:
             ledger.write(store, replace(rows[shard], stage=folder, attempt=attempt))
@@ -275,6 +288,20 @@ def _through_staging(run: _Run, plan: Plan, shards: list[str]) -> None:
             task = duplicates.PublishTask(staged, folder, rows[shard], paths)
             jobs.append(Job(workspace, shard, ((folder, attempt),), task))
     run.pool.run(jobs, duplicates.publish, run.stage.label)
+
+
+def _waits_for(store: Store, staged: str, rows: list[Row]) -> dict[str, str]:
+    """{shard: error} of what could not be read, though it may be read later: which document of an id is the first must
+    not depend on that. What killed its worker or had no end in two runs is not waited for.
+    """
+    hopeless = store.sizes(f"{staged}/unreadable")
+    return {
+        row.shard: row.error or ""
+        for row in rows
+        if not row.done
+        and row.shard not in hopeless
+        and not (row.attempt > 1 and (row.error or "").startswith((DIED, OVERDUE)))
+    }
 
 
 def _is_there(row: Row, sizes: dict[str, int]) -> bool:

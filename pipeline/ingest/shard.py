@@ -68,10 +68,30 @@ class SliceTask:
 
 
 def make_shard(job: Job) -> dict[str, Counts | Exception]:
-    """Read one slice and write its shard. Raises ValueError or OSError that names the file that cannot be read."""
+    """Read one slice and write its shard. Raises ValueError or OSError that names the file that cannot be read.
+
+    A staged slice that cannot be read for what is in its file, or who may read it, gets a verdict beside it: duplicates
+    are decided without it. Other trouble may pass, and then the slice must have its place in the order.
+    """
+    task: SliceTask = job.task
+    try:
+        return _made(job, task)
+    except (ValueError, PermissionError, FileNotFoundError):
+        for file in task.files.values():
+            file.check()
+        if task.staged:
+            job.workspace.store.write_bytes(verdict(task.folder, job.shard), b"")
+        raise
+
+
+def verdict(folder: str, shard: str) -> str:
+    """Name of the file that says that a staged slice cannot be read."""
+    return f"{folder}/unreadable/{shard}"
+
+
+def _made(job: Job, task: SliceTask) -> dict[str, Counts | Exception]:
     from pipeline.ingest import rows, tables
 
-    task: SliceTask = job.task
     read = tables.read_piece if task.form in ("parquet", "hf") else rows.read_piece
     with ExitStack() as stack:
         output = Output(job.workspace, job.shard, task, stack)

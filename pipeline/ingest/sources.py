@@ -20,6 +20,7 @@ import fsspec
 from pipeline.errors import UserError
 from pipeline.ingest.read import COMPRESSIONS, is_local
 from pipeline.ingest.settings import IngestSettings
+from pipeline.patience import patiently
 from pipeline.redact import without_addresses
 
 ENDINGS = {
@@ -46,6 +47,10 @@ class Dataset:
     split: str | None = None
 
 
+class Changed(ValueError):
+    """A file that is no longer what it was when the run began."""
+
+
 @dataclass(frozen=True)
 class InputFile:
     """One file (or dataset) of the input. `path` is its name: relative, and part of ids. `stamp` tells a change."""
@@ -57,14 +62,17 @@ class InputFile:
     dataset: Dataset | None = None
 
     def check(self) -> None:
-        """Raise ValueError if the file is no longer what it was when the run began."""
+        """Raises Changed if the file is no longer what it was when the run began."""
         if self.dataset is not None:
             return
         fs, path = fsspec.core.url_to_fs(self.url)
         fs.invalidate_cache()
-        now = fs.info(path)
+        try:
+            now = fs.info(path)
+        except FileNotFoundError:
+            raise Changed(f"{self.url} was removed while it was read; put it back and run the same again") from None
         if (now["size"], _stamp(now)) != (self.size, self.stamp):
-            raise ValueError(f"{self.url} was changed while it was read; run the same ingest again when it is at rest")
+            raise Changed(f"{self.url} was changed while it was read; run the same ingest again when it is at rest")
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,12 @@ class Input:
 
 def discover(settings: IngestSettings) -> Input:
     """Find the files. Raises UserError if there are none, or if they are not of one format."""
+    if not any("://" in source for source in settings.sources):
+        return _discovered(settings)
+    return patiently(lambda: _discovered(settings), ", ".join(settings.sources[:3]))
+
+
+def _discovered(settings: IngestSettings) -> Input:
     files: dict[str, InputFile] = {}
     bases: list[str] = []
     datasets: list[tuple[str, Dataset]] = []
@@ -118,7 +132,11 @@ def fingerprints(files: list[InputFile], known: Mapping[str, list[Any]]) -> dict
         kept = known.get(file.path)
         if kept is not None and kept[:2] == [file.size, file.stamp] and file.stamp:
             return kept[2]
-        return _dataset_print(file.dataset) if file.dataset is not None else _print(file.url, file.size)
+        if file.dataset is not None:
+            return _dataset_print(file.dataset)
+        if "://" not in file.url:
+            return _print(file.url, file.size)
+        return patiently(lambda: _print(file.url, file.size), file.url)
 
     with ThreadPoolExecutor(THREADS) as pool:
         return dict(zip(map(_path, files), pool.map(one, files), strict=True))

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from pipeline.execute import Counts, Job, is_transient
+from pipeline.execute import Counts, Job
 from pipeline.ingest.cut import Piece, Weighed
 from pipeline.ingest.read import (
     BLOCK,
@@ -41,19 +41,33 @@ class SplitTask:
 
 
 def split(job: Job) -> dict[str, Counts | Exception]:
-    """Split one file. A file that cannot be read is left whole: its shard will fail, alone."""
+    """Split one file. A file that is damaged or forbidden is left whole: its shard will fail, alone.
+
+    Where the file was changed meanwhile or there is no room for its parts, the split fails: the next run may do better,
+    and it must find the cut that an undisturbed run would have made.
+    """
     task: SplitTask = job.task
     store = job.workspace.store
     source = _records if task.form == "csv" else _lines
     try:
-        starts = _write(store, task, source(task))
+        starts = _write(store, task, _reading(source(task)))
         task.file.check()
-    except (ValueError, OSError) as error:
-        if is_transient(error):
-            raise
+    except _Unreadable:
+        task.file.check()
         starts = []
     store.write_bytes(f"{task.folder}/{MARKER}", orjson.dumps(starts))
     return {folder: Counts(bytes_in=sum(size for _, size in starts)) for folder, _ in job.outputs}
+
+
+class _Unreadable(Exception):
+    """What is in the file, or who may read it, is the trouble: it stays so."""
+
+
+def _reading(blocks: Iterator[tuple[int, bytes, bool]]) -> Iterator[tuple[int, bytes, bool]]:
+    try:
+        yield from blocks
+    except (ValueError, PermissionError) as error:
+        raise _Unreadable from error
 
 
 def chunks(store: Store, file: InputFile, folder: str) -> list[Weighed]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def test_the_first_of_each_id_is_kept_whatever_the_workers(tmp_path: Path, pool:
     assert leftovers(many) == []
 
 
-def test_a_shard_that_could_not_be_read_comes_after_those_that_were(
+def test_a_file_that_changes_holds_the_corpus_back_and_the_next_run_gives_the_bytes_of_an_undisturbed_one(
     tmp_path: Path, workspace: Workspace, pool: Pool
 ) -> None:
     rows = keyed(90, 60)
@@ -55,15 +56,33 @@ def test_a_shard_that_could_not_be_read_comes_after_those_that_were(
         write_jsonl(tmp_path / "in" / f"{i}.jsonl", rows[30 * i : 30 * i + 30])
     away = tmp_path / "in" / "0.jsonl"
     options = {"id": "key", "shard_mb": 0.0045}
-    run(Workspace(f"{tmp_path}/whole"), pool, tmp_path / "in", **options)
-    with pytest.raises(ShardsFailed) as failed:
+    whole = Workspace(f"{tmp_path}/whole")
+    run(whole, pool, tmp_path / "in", **options)
+    with pytest.raises(ShardsFailed, match=r"0\.jsonl was changed while it was read") as failed:
         run_with_a_file_changed_between(workspace, pool, away, tmp_path / "in", options)
     assert len(failed.value.failed) == 1
-    assert sorted(read_done(workspace)) == sorted(f"k{i % 60}" for i in range(30, 90))
+    assert read_done(workspace) == []
     done = run(workspace, pool, tmp_path / "in", **options)
-    assert sum(row.rows_out for row in done) == 60
-    assert [row.rejected for row in done] == [30, 0, 0]
+    assert [row.rejected for row in done] == [0, 0, 30]
+    assert digests(workspace) == digests(whole)
     assert leftovers(workspace) == []
+
+
+def test_a_damaged_file_fails_alone_and_duplicates_are_decided_without_it(
+    tmp_path: Path, workspace: Workspace, pool: Pool
+) -> None:
+    rows = keyed(90, 60)
+    for i in range(3):
+        write_jsonl(tmp_path / "in" / f"{i}.jsonl", rows[30 * i : 30 * i + 30])
+    with gzip.open(tmp_path / "in" / "0.jsonl.gz", "wb") as file:
+        file.write((tmp_path / "in" / "0.jsonl").read_bytes())
+    (tmp_path / "in" / "0.jsonl").unlink()
+    cut = tmp_path / "in" / "0.jsonl.gz"
+    cut.write_bytes(cut.read_bytes()[:-20])
+    for _ in range(2):
+        with pytest.raises(ShardsFailed, match=r"0\.jsonl\.gz cannot be read"):
+            run(workspace, pool, tmp_path / "in", id="key", shard_mb=0.0045)
+        assert sorted(read_done(workspace)) == sorted(f"k{i % 60}" for i in range(30, 90))
 
 
 def run_with_a_file_changed_between(
