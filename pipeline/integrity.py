@@ -54,21 +54,21 @@ def _hash(record: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def naming(name: str) -> Iterator[None]:
+def naming(name: str, alone: bool = False) -> Iterator[None]:
     """Turn what Arrow says of a damaged Parquet file into Damaged with the file's name.
 
-    Only what sounds like damage: whoever reads one file may do other things meanwhile that fail by
-    themselves.
+    Only what sounds like damage: whoever reads one file may do other things meanwhile that fail by themselves.
+    alone: nothing but reading this file is done in the block, whatever a damaged footer makes Arrow say.
     """
     try:
         yield
-    except pa.ArrowInvalid as error:
-        if "Parquet" not in str(error):
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        if not alone and "Parquet" not in str(error):
             raise
         raise Damaged(f"{name} is not a whole Parquet file ({_short(error)})") from None
     except OSError as error:
         text = str(error).lower()
-        if error.errno is None and any(word in text for word in DAMAGE):
+        if error.errno is None and (alone or any(word in text for word in DAMAGE)):
             raise Damaged(f"{name} is damaged ({_short(error)}); `tamis verify` lists what is, and mends it") from None
         raise
 

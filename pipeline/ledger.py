@@ -145,7 +145,8 @@ def read(store: Store, stage: str, seen: dict[str, list[Row]] | None = None) -> 
 def _segment(store: Store, name: str) -> list[Row]:
     """The rows of a segment. Raises Damaged if they are not those that its name was made of."""
     shown = store.shown(name)
-    with naming(shown), pq.ParquetFile(store.open(name)) as file:
+    data = pa.BufferReader(store.read_bytes(name))
+    with naming(shown, alone=True), pq.ParquetFile(data) as file:
         table = file.read(columns=FIELDS, use_threads=False)
     rows = [Row(*values) for values in zip(*(table.column(field).to_pylist() for field in FIELDS), strict=True)]
     if NAMED_BY_ROWS in name and name.rpartition("/")[2] != _segment_name(table):

@@ -113,16 +113,16 @@ def open_parquet(store: Store, name: str, buffer: int = 0) -> Iterator[pq.Parque
     buffer: read a local file so many bytes at a time instead of mapping it: mapped pages count as a worker's memory.
     """
     pieces = bool(buffer) and store.is_local
-    with (
-        naming(store.shown(name)),
-        pq.ParquetFile(
+    # A footer has no checksum, and Arrow says many things of a damaged one; of another machine's file, trouble too.
+    with naming(store.shown(name), alone=store.is_local):
+        opened = pq.ParquetFile(
             store.open(name),
             memory_map=store.is_local and not pieces,
             buffer_size=buffer if pieces else 0,
             pre_buffer=not store.is_local,
             page_checksum_verification=True,
-        ) as file,
-    ):
+        )
+    with naming(store.shown(name)), opened as file:
         yield file
 
 
@@ -168,7 +168,7 @@ def check_shard(store: Store, name: str, size: int, expected: str | None = None)
 
     Pages have checksums of their own; a footer has none, and one flipped bit in it can hide every row.
     """
-    found = store.fs.size(store.path(name))
+    found = store.size(name)
     if found != size:
         raise Damaged(f"{store.shown(name)} has {found} bytes, {size} were written: it was changed or damaged; {MEND}")
     if store.is_local and expected is not None and digest(store.path(name)) != expected:
