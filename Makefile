@@ -79,8 +79,8 @@ docs: $(STAMP)  ## the docs into site/, with their links and their commands chec
 screenshots: $(STAMP)  ## the pictures of the docs, taken by the browser tests from the demo's workspace
 	TAMIS_SCREENSHOTS=$(CURDIR)/docs/images $(MAKE) test-browser
 
-faults: $(STAMP)  ## faults on purpose: damaged files, killed processes, full disks (an hour; docs/data-contract.md)
-	$(BIN)/python -m tests.faults.campaign --each 20
+faults: $(STAMP)  ## faults on purpose: damaged files, killed processes, busy stores (hours; docs/faults.md)
+	$(BIN)/python -m tests.faults.campaign --each 20 --fill
 
 VENV_FUZZ := .venv-fuzz
 STAMP_FUZZ := $(VENV_FUZZ)/.tamis-installed

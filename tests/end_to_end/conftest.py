@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import socket
 import subprocess
@@ -87,9 +89,17 @@ def free_port() -> int:
 @pytest.fixture(scope="session")
 def s3() -> Iterator[dict[str, str]]:
     """A real S3 server on loopback (moto) with a bucket `tamis`; the environment that points to it."""
+    with served() as environment:
+        yield environment
+
+
+@contextlib.contextmanager
+def served() -> Iterator[dict[str, str]]:
+    """The server of `s3`, while the block runs."""
     import boto3
     from moto.server import ThreadedMotoServer
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line per request
     port = free_port()
     server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
     server.start()
@@ -108,5 +118,7 @@ def s3() -> Iterator[dict[str, str]]:
         aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
     ).create_bucket(Bucket="tamis")
-    yield environment
-    server.stop()
+    try:
+        yield environment
+    finally:
+        server.stop()

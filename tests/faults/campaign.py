@@ -17,12 +17,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.faults import files, given, machines, outcomes
+from tests.faults import files, given, hung, machines, outcomes, stores
 from tests.faults.lab import Lab, lab
 from tests.faults.outcomes import LOST, Result
 from tests.faults.recover import Trial
 
-KINDS: dict[str, Trial] = {**files.KINDS, **given.KINDS, **machines.KINDS}
+KINDS: dict[str, Trial] = {**files.KINDS, **given.KINDS, **machines.KINDS, **hung.KINDS, **stores.KINDS}
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "faults.md"
 RESULTS = Path(__file__).parent / ".results" / "campaign.jsonl"

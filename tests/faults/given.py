@@ -1,7 +1,7 @@
 """Faults of what the user gives: config, models and inputs, damaged before a run or changed under it.
 
-A config that was cut short at the end of a line, or a model with another weight, is valid: it makes outputs under names of
-their own, and what was made before is untouched. Everything else is one clear line that names the file.
+A config that was cut short at the end of a line, or a model with another weight, is valid: it makes outputs under
+names of their own, and what was made before is untouched. Everything else is one clear line that names the file.
 """
 
 from __future__ import annotations

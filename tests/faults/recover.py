@@ -36,8 +36,10 @@ def settle(lab: Lab, workspace: Path, config: Path | None = None) -> tuple[str, 
                 forget(place, found)
             if not found:
                 return LOST, said or "other bytes, and nothing was said"
+            said = said or error
+            continue
         said = said or error
-        if not mended(error, workspace) and "verify" not in error and "was written" not in error:
+        if not mended(error, workspace):
             return LOST, error
     return LOST, said
 
