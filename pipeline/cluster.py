@@ -6,8 +6,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pipeline import events
@@ -15,6 +19,18 @@ from pipeline.errors import UserError
 
 if TYPE_CHECKING:
     from distributed import Client
+
+    from pipeline.execute import Compute
+    from pipeline.workspace import Workspace
+
+
+ALLOCATOR = {
+    "MALLOC_TRIM_THRESHOLD_": 256 << 20,
+    "MALLOC_MMAP_THRESHOLD_": 32 << 20,
+    "MALLOC_ARENA_MAX": 1,
+}
+"""glibc in a local worker: keep what a batch has freed for the next one. Dask's own setting hands every array back to
+the system, which then clears the same pages anew for each batch: a sixth of the time of scoring repetition."""
 
 
 def announce(client: Client, scheduler: str | None = None) -> None:
@@ -58,3 +74,66 @@ def check_tls(scheduler: str) -> None:
             raise UserError(f"--scheduler {scheduler}: TLS needs {what}; set {variable} to its file (docs/cluster.md)")
         if not os.path.isfile(str(value)):
             raise UserError(f"--scheduler {scheduler}: {variable} names no file: {value}")
+
+
+@contextlib.contextmanager
+def interrupted_later() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back until the block is through: a cluster half started cannot be closed in order."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: caught.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if callable(signal.getsignal(number))
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if caught:
+        raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def connected(compute: Compute, workspace: Workspace) -> Iterator[Client]:
+    """A client of the cluster that exists, or of one made for the block."""
+    import dask
+    from distributed import Client, LocalCluster
+
+    if compute.scheduler:
+        check_tls(compute.scheduler)
+        with Client(compute.scheduler, timeout="30s", set_as_default=False) as client:
+            yield client
+        return
+    processes = workspace.store.is_shared_between_processes
+    config = {
+        "distributed.scheduler.allowed-failures": 2,
+        "distributed.scheduler.no-workers-timeout": "300s",
+        "distributed.comm.timeouts.connect": "60s",
+        # A worker that swaps text in and out helps nobody: tasks return ledger rows, not data.
+        "distributed.worker.memory.target": False,
+        "distributed.worker.memory.spill": False,
+        "distributed.worker.memory.pause": False,
+        **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in ALLOCATOR.items()},
+        # Looks at the stack, a hundred times a second.
+        "distributed.worker.profile.enabled": False,
+    }
+    with (
+        dask.config.set(config),
+        LocalCluster(
+            n_workers=compute.workers or os.cpu_count() or 1,
+            threads_per_worker=1,
+            processes=processes,
+            memory_limit=compute.memory or "auto",
+            resources=compute.resources or {},
+            dashboard_address=":0",
+            silence_logs=50,
+            # Where connections must be encrypted (dask.config), the run makes keys of its own.
+            security=True if dask.config.get("distributed.comm.require-encryption", False) else None,
+        ) as local,
+        Client(local, set_as_default=False) as client,
+    ):
+        yield client

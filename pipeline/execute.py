@@ -15,9 +15,7 @@ import contextlib
 import datetime
 import itertools
 import os
-import signal
 import socket
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -45,14 +43,6 @@ DIED = "its worker died each time it was tried"
 """How the error of a shard begins whose worker died."""
 RESTART_SECONDS = 60
 """How long a new worker is waited for in place of one that hangs."""
-
-ALLOCATOR = {
-    "MALLOC_TRIM_THRESHOLD_": 256 << 20,
-    "MALLOC_MMAP_THRESHOLD_": 32 << 20,
-    "MALLOC_ARENA_MAX": 1,
-}
-"""glibc in a local worker: keep what a batch has freed for the next one. Dask's own setting hands every array back to
-the system, which then clears the same pages anew for each batch: a sixth of the time of scoring repetition."""
 
 T = TypeVar("T")
 
@@ -232,8 +222,8 @@ class Pool:
     def client(self) -> Client:
         """The Dask client."""
         if self._client is None:
-            with _interrupted_later():
-                self._client = self._stack.enter_context(_client(self.compute, self.workspace))
+            with cluster.interrupted_later():
+                self._client = self._stack.enter_context(cluster.connected(self.compute, self.workspace))
             cluster.announce(self._client, self.compute.scheduler)
         return self._client
 
@@ -257,7 +247,8 @@ class Pool:
             yield
         except (FutureCancelledError, RuntimeError, OSError) as error:
             # Nobody here takes a task back: the client does, when it has lost the scheduler.
-            if not isinstance(error, FutureCancelledError) and self.client.status == "running":
+            there = self._client is None or self._client.status == "running"
+            if there and not isinstance(error, FutureCancelledError):
                 raise
             raise ClusterLost(
                 f"the Dask scheduler {self.compute.scheduler or 'of this run'} went away; what is done stays done: "
@@ -355,65 +346,3 @@ class _Attempt:
 
     def __call__(self, job: Job) -> list[Row]:
         return attempt(self.work, job, self.seconds)
-
-
-@contextlib.contextmanager
-def _interrupted_later() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back until the block is through: a cluster half started cannot be closed in order."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    caught: list[int] = []
-    before = {
-        number: signal.signal(number, lambda number, _: caught.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-        if callable(signal.getsignal(number))
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if caught:
-        raise KeyboardInterrupt
-
-
-@contextlib.contextmanager
-def _client(compute: Compute, workspace: Workspace) -> Iterator[Client]:
-    import dask
-    from distributed import Client, LocalCluster
-
-    if compute.scheduler:
-        cluster.check_tls(compute.scheduler)
-        with Client(compute.scheduler, timeout="30s", set_as_default=False) as client:
-            yield client
-        return
-    processes = workspace.store.is_shared_between_processes
-    config = {
-        "distributed.scheduler.allowed-failures": 2,
-        "distributed.scheduler.no-workers-timeout": "300s",
-        "distributed.comm.timeouts.connect": "60s",
-        # A worker that swaps text in and out helps nobody: tasks return ledger rows, not data.
-        "distributed.worker.memory.target": False,
-        "distributed.worker.memory.spill": False,
-        "distributed.worker.memory.pause": False,
-        **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in ALLOCATOR.items()},
-        # Looks at the stack, a hundred times a second.
-        "distributed.worker.profile.enabled": False,
-    }
-    with (
-        dask.config.set(config),
-        LocalCluster(
-            n_workers=compute.workers or os.cpu_count() or 1,
-            threads_per_worker=1,
-            processes=processes,
-            memory_limit=compute.memory or "auto",
-            resources=compute.resources or {},
-            dashboard_address=":0",
-            silence_logs=50,
-            # Where connections must be encrypted (dask.config), the run makes keys of its own.
-            security=True if dask.config.get("distributed.comm.require-encryption", False) else None,
-        ) as local,
-        Client(local, set_as_default=False) as client,
-    ):
-        yield client

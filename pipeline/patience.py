@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from pipeline.errors import StoreDown, UserError
+from pipeline.redact import message
 
 SECONDS = 60.0
 """How long trouble is waited out unless TAMIS_PATIENCE says otherwise."""
@@ -90,7 +91,7 @@ def patiently(call: Callable[[], T], what: str) -> T:
             if not is_transient(error):
                 raise
             if left <= 0:
-                reason = " ".join(str(error).split())[:300] or type(error).__name__
+                reason = message(" ".join(str(error).split()))[:300] or type(error).__name__
                 raise StoreDown(
                     f"{what}: no success for {time.monotonic() - begun:.0f} s ({reason}); run the same command again "
                     "when the store answers, or raise TAMIS_PATIENCE (seconds)"

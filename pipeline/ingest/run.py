@@ -30,6 +30,7 @@ from pipeline.ingest.tables import check_types, table_types
 from pipeline.ledger import Row
 from pipeline.limits import OVERDUE
 from pipeline.patience import patiently
+from pipeline.redact import without_addresses
 from pipeline.stage import Stage, differences, saved
 from pipeline.storage import Store
 from pipeline.workspace import Workspace, checked_name, shard_name
@@ -178,7 +179,7 @@ def _plan(run: _Run, begun: bool) -> Plan:
 def _patiently(run: _Run, call: Callable[[], T]) -> T:
     """What the main process reads of the input: of another machine's, again after trouble that may pass."""
     remote = any("://" in file.url for file in run.input.files)
-    return patiently(call, ", ".join(run.settings.sources[:3])) if remote else call()
+    return patiently(call, ", ".join(map(without_addresses, run.settings.sources[:3]))) if remote else call()
 
 
 def _layout(found: Input, settings: IngestSettings) -> Layout:

@@ -88,7 +88,7 @@ def discover(settings: IngestSettings) -> Input:
     """Find the files. Raises UserError if there are none, or if they are not of one format."""
     if not any("://" in source for source in settings.sources):
         return _discovered(settings)
-    return patiently(lambda: _discovered(settings), ", ".join(settings.sources[:3]))
+    return patiently(lambda: _discovered(settings), ", ".join(map(without_addresses, settings.sources[:3])))
 
 
 def _discovered(settings: IngestSettings) -> Input:
@@ -136,7 +136,7 @@ def fingerprints(files: list[InputFile], known: Mapping[str, list[Any]]) -> dict
             return _dataset_print(file.dataset)
         if "://" not in file.url:
             return _print(file.url, file.size)
-        return patiently(lambda: _print(file.url, file.size), file.url)
+        return patiently(lambda: _print(file.url, file.size), without_addresses(file.url))
 
     with ThreadPoolExecutor(THREADS) as pool:
         return dict(zip(map(_path, files), pool.map(one, files), strict=True))
