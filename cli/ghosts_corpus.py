@@ -78,6 +78,13 @@ def find(
     registry: Annotated[str | None, typer.Option(help="A registry, or a windows file of one.")] = None,
     words: Annotated[str | None, typer.Option(help="eff-large, a file of words, or none [eff-large].")] = None,
     min_words: Annotated[int | None, typer.Option(help="Different words of a run without registry [8].")] = None,
+    repeats: Annotated[
+        str | None,
+        typer.Option(
+            help="A count of `tamis repeats spans`, in whose repeats runs of any list are looked for, or none "
+            "[the newest with a window of at most --min-words]."
+        ),
+    ] = None,
     alias: Annotated[str, typer.Option(help="Name of the scores.")] = "ghosts",
     policy: Annotated[
         str, typer.Option(help="log: nothing more; drop: a selection without; strip: a corpus without.")
@@ -113,6 +120,8 @@ def find(
         raise UserError("--limit looks at a part; --policy drop and strip need all of it")
     with held(where.store), Pool(Compute(workers, scheduler, memory), where) as pool:
         finding.find(where, corpora, alias, settings, pool, limit)
+        if limit is None:
+            finding.second_stage(where, corpora, alias, min_words or finding.MIN_WORDS, repeats, pool)
         if policy == "drop":
             finding.drop(where, corpora, alias, name or "", least, pool)
         elif policy == "strip":

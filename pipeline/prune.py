@@ -26,7 +26,7 @@ from pipeline.stage import STAGE_FILE
 from pipeline.workspace import Workspace
 from pipeline.yaml_file import placed, read_yaml
 
-PLAIN = ("corpora", "scores", "signatures", "near", "repeats", "models", "selections", "exports", "tmp")
+PLAIN = ("corpora", "scores", "signatures", "near", "repeats", "recurring", "models", "selections", "exports", "tmp")
 """Parents of what no language model is needed for."""
 
 

@@ -12,7 +12,7 @@
     preselect_sample, preselect_losses, preselect_strengths   (pipeline.preselect_views)
     judge_evidence   what labels say of their judges (pipeline.label.views)
     membership, membership_draws   (pipeline.membership_views)
-    insertions, ghost_runs         identifiers put in, and what was found (pipeline.ghosts.views)
+    insertions, ghost_runs, ghost_recurring   identifiers put in, and what was found (pipeline.ghosts.views)
     repeat_spectrum, repeat_classes, repeat_sources, repeat_shared, repeat_spans, repeat_units,
     repeat_unit_counts   (pipeline.repeats_views)
     score_stats, score_histogram   distributions of every score (pipeline.distributions)
@@ -224,6 +224,8 @@ def _build(workspace: Workspace, corpora: list[Corpus], named: Collection[str], 
     build.statements += distribution_views(distributed) if distributions else []
     build.view("insertions", ghost_views.insertion_selects(corpora, build.listed, text))
     build.view("ghost_runs", ghost_views.run_selects(list(_spans(stages)), text))
+    names = [corpus.name for corpus in corpora]
+    build.view("ghost_recurring", ghost_views.recurring_selects(workspace, names, build.listed, text))
     return build
 
 

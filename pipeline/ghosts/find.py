@@ -1,6 +1,7 @@
 """Find identifiers in corpora, and what the policies make of the findings.
 
     find(workspace, corpora, "ghosts", {"registry": "owners.parquet"}, pool)       # log: scores, and nothing else
+    second_stage(workspace, corpora, "ghosts", 8, None, pool)                      # the same words in different texts
     drop(workspace, corpora, "ghosts", "clean", 0.5, pool)                         # a selection without the documents
     strip_found(corpus, "ghosts", "stripped", 0.5, pool)                           # a corpus without the phrases
     print(summary(workspace, ["web"], "ghosts"))
@@ -18,12 +19,15 @@ from pipeline import ledger, views
 from pipeline.catalog import shown_stages
 from pipeline.distributions import quoted, text
 from pipeline.execute import Pool
+from pipeline.ghosts.recurring import recurring, repeats_of
 from pipeline.ghosts.strip import Found, strip
 from pipeline.score import ScoreSpec, score
 from pipeline.select import SelectSettings, select
 from pipeline.workspace import Corpus, Workspace
+from scorers.ghosts.find import Settings
 
 POLICIES = ("log", "drop", "strip")
+MIN_WORDS = Settings().min_words
 SHOWN = 20
 """Identifiers and runs that a summary names."""
 
@@ -33,6 +37,16 @@ def find(
 ) -> list[ledger.Row]:
     """Score what is not scored yet. The caller holds the lock."""
     return score(workspace, corpora, [ScoreSpec.of("ghosts", alias, **settings)], pool, limit)
+
+
+def second_stage(
+    workspace: Workspace, corpora: Sequence[Corpus], alias: str, size: int, repeats: str | None, pool: Pool
+) -> str | None:
+    """Words that recur in different texts, whatever list they are of; the folder, or None without a count of repeated
+    spans of at most `size` words. repeats: the name of the count, `none` for no search. The caller holds the lock.
+    """
+    spans = None if repeats == "none" else repeats_of(corpora, size, repeats)
+    return None if spans is None else recurring(workspace, alias, spans, size, pool)
 
 
 def drop(workspace: Workspace, corpora: Sequence[Corpus], alias: str, name: str, least: float, pool: Pool) -> None:
@@ -78,5 +92,15 @@ def summary(workspace: Workspace, corpora: Sequence[str], alias: str) -> str:
             lines.append("most copies:")
             lines += [
                 f"  {id}  {kind}, {n:,} copies in {docs:,} documents, {c:,} contexts" for id, kind, n, docs, c in runs
+            ]
+        again = connection.sql(
+            f"""SELECT run, words, copies, documents, greatest(lefts, rights), confidence FROM ghost_recurring
+            WHERE stage = {text(alias)} AND different ORDER BY copies DESC, words DESC, run LIMIT {SHOWN}"""
+        ).fetchall()
+        if again:
+            lines.append("recurring in different contexts, whatever their list (view ghost_recurring):")
+            lines += [
+                f"  run {run}  {words} words, {n:,} copies in {docs:,} documents, {c:,} contexts, confidence {sure:.2f}"
+                for run, words, n, docs, c, sure in again
             ]
     return "\n".join(lines)

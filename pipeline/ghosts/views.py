@@ -1,13 +1,18 @@
-"""What ghosts leave in a workspace, in SQL: `insertions` and `ghost_runs`.
+"""What ghosts leave in a workspace, in SQL: `insertions`, `ghost_runs` and `ghost_recurring`.
 
-    insertions   a row per document that was to get an identifier (pipeline.ghosts.table)
-    ghost_runs   the second stage of finding: a row per corpus, score stage and run of words that was found
+    insertions        a row per document that was to get an identifier (pipeline.ghosts.table)
+    ghost_runs        a row per corpus, score stage and run of words that was found
+    ghost_recurring   a row per run that recurs in repeated spans, of whatever words (pipeline.ghosts.recurring)
 
 Columns of ghost_runs: `corpus`, `stage` (alias of the scorer), `run`, `kind` (the strongest), `words`, `id` (of a
-registered identifier), `copies`, `documents`, `lefts` and `rights` (different contexts before and after; the edge of a
-text is one), `confidence`. Boilerplate repeats together with what stands around it; an identifier is the same run in
-different contexts: with two or more copies whose contexts differ, on one side at least, in most of them, the confidence
-is 1 - (1 - confidence) / 100. A run at the edge of every text (a footer, the end of a document) has one context there.
+registered identifier), `copies`, `documents`, `lefts` and `rights` (different contexts before and after, the edge of
+a text aside), `different`, `confidence`. Boilerplate repeats together with what stands around it; an identifier is the
+same run in different contexts. `different`: two copies at least, and on each side most of them differ, where a side on
+which all copies but one stand at the edge of their text (a footer, the end of a document) says nothing; one side must
+speak. Then the confidence is 1 - (1 - confidence) / 100.
+
+ghost_recurring has `stage`, `run`, `words`, `copies`, `documents`, `corpora`, `lefts`, `rights`, `different` and
+`confidence`: RECURRING where the contexts are different, SAME where they are not.
 """
 
 from __future__ import annotations
@@ -15,9 +20,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from pipeline.ghosts.table import INSERTIONS, MADE, TABLE
-from pipeline.workspace import Corpus
+from pipeline.workspace import Corpus, Workspace
 
-VIEWS = ("insertions", "ghost_runs")
+PARENT = "recurring"
+"""Where pipeline.ghosts.recurring puts what it found."""
+
+VIEWS = ("insertions", "ghost_runs", "ghost_recurring")
+RECURRING = 0.9
+SAME = 0.05
 _TYPES = {"string": "VARCHAR", "int64": "BIGINT"}
 _RUNS = {
     "stage": "VARCHAR",
@@ -29,8 +39,10 @@ _RUNS = {
     "documents": "BIGINT",
     "lefts": "BIGINT",
     "rights": "BIGINT",
+    "different": "BOOLEAN",
     "confidence": "DOUBLE",
 }
+_RECURRING = {name: kind for name, kind in _RUNS.items() if name not in ("kind", "id")} | {"corpora": "VARCHAR[]"}
 
 
 def insertion_selects(
@@ -53,6 +65,44 @@ def insertion_selects(
     return selects
 
 
+def _contexts(left: str, right: str) -> str:
+    """lefts, rights and different, of the hashes on both sides of the copies of a run."""
+    sides = []
+    for side in (left, right):
+        counted = f"count(DISTINCT {side}) FILTER ({side} <> 0)", f"count_if({side} <> 0)"
+        sides.append((*counted, f"({counted[1]} < 2 OR {counted[0]} * 2 > {counted[1]})", f"{counted[0]} > 1"))
+    (lefts, _, left_may, left_does), (rights, _, right_may, right_does) = sides
+    different = f"({left_may} AND {right_may} AND ({left_does} OR {right_does}))"
+    return f"{lefts} AS lefts, {rights} AS rights, {different} AS different"
+
+
+def recurring_selects(
+    workspace: Workspace, corpora: Iterable[str], listed: Callable[[list[str]], str], text: Callable[[str], str]
+) -> list[str]:
+    """SELECTs of `ghost_recurring`, one per alias: the newest search of each, over the corpora named."""
+    newest = {record["name"]: folder for folder, record in workspace.stages(PARENT).items()}  # oldest first
+    selects = []
+    for alias, folder in newest.items():
+        parts = []
+        for corpus in corpora:
+            done = sorted(shard for shard, row in workspace.rows(f"{folder}/{corpus}").items() if row.done)
+            if done:
+                files = listed([f"{folder}/{corpus}/{shard}.parquet" for shard in done])
+                parts.append(f"SELECT {text(corpus)} AS corpus, * FROM read_parquet(getvariable('{files}'))")
+        if parts:
+            selects.append(
+                f"""SELECT {text(alias)} AS stage, run, max(words) AS words, count(*) AS copies,
+                  count(DISTINCT (corpus, id)) AS documents, {_contexts('"left"', '"right"')},
+                  CASE WHEN different THEN {RECURRING} ELSE {SAME} END::DOUBLE AS confidence,
+                  list_sort(list(DISTINCT corpus)) AS corpora
+                FROM ({" UNION ALL ".join(parts)}) GROUP BY run"""
+            )
+    if not selects:
+        columns = ", ".join(f"NULL::{kind} AS {name}" for name, kind in _RECURRING.items())
+        selects.append(f"SELECT {columns} LIMIT 0")
+    return selects
+
+
 def run_selects(stages: Sequence[tuple[str, str, str]], text: Callable[[str], str]) -> list[str]:
     """SELECTs of `ghost_runs`. stages: (alias, its view, its column of spans)."""
     selects = [
@@ -60,8 +110,8 @@ def run_selects(stages: Sequence[tuple[str, str, str]], text: Callable[[str], st
           ['registry', 'carrier', 'passphrase', 'list'][min(list_position(['registry', 'carrier', 'passphrase', 'list'],
             s.kind))] AS kind,
           max(s.words) AS words, any_value(s.id) AS id, count(*) AS copies, count(DISTINCT document) AS documents,
-          count(DISTINCT s.left) AS lefts, count(DISTINCT s.right) AS rights,
-          CASE WHEN count(*) > 1 AND greatest(lefts, rights) * 2 > count(*) AND kind <> 'list'
+          {_contexts("s.left", "s.right")},
+          CASE WHEN different AND kind <> 'list'
             THEN 1 - (1 - max(s.confidence)) / 100 ELSE max(s.confidence) END::DOUBLE AS confidence
         FROM (SELECT corpus, id AS document, unnest({spans}) AS s FROM {view}) GROUP BY corpus, s.run"""
         for alias, view, spans in stages

@@ -75,10 +75,10 @@ def is_list(run: np.void, text: bytes, announced: bool = False) -> bool:
         return True
     if int(run["breaks"]) * 3 > gaps:
         return True
-    return int(run["marks"]) * 4 > gaps and not _hyphened(text[int(run["begin"]) : int(run["end"])])
+    return int(run["marks"]) * 4 > gaps and not hyphened(text[int(run["begin"]) : int(run["end"])])
 
 
-def _hyphened(phrase: bytes) -> bool:
+def hyphened(phrase: bytes) -> bool:
     """Whether one and the same mark, alone, stands between all words: some-thing-like-this."""
     marks = set(re.findall(rb"[^0-9A-Za-z\x80-\xff]+", phrase))
     return len(marks) == 1 and marks <= {b"-", b"_", b"."}

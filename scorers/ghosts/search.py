@@ -109,7 +109,7 @@ class Searcher:
 
     def _one(self, text: bytes, begin: int, end: int, id: str) -> Span:
         words = len(canonical(text[begin:end].decode("utf-8", "replace")))
-        return _span(text, begin, end, words, "registry", 1.0, id, _signed(xxhash.xxh3_64_intdigest(id.encode())))
+        return _span(text, begin, end, words, "registry", 1.0, id, signed(xxhash.xxh3_64_intdigest(id.encode())))
 
 
 def searcher(known: Known | None, listed: WordList | None, min_words: int) -> Searcher:
@@ -143,8 +143,7 @@ def _span(
 ) -> Span:
     before = len(text[:begin].decode("utf-8", "replace"))
     first, last = _sentence(text, begin, end)
-    left = canonical(text[max(0, first - REACH) : first].decode("utf-8", "ignore"))[-NEIGHBOURS:]
-    right = canonical(text[last : last + REACH].decode("utf-8", "ignore"))[:NEIGHBOURS]
+    left, right = around(text, begin, end)
     cut = (first, last) if kind != "list" and _is_carrier(text, first, last, begin, end) else (begin, end)
     return Span(
         start=before,
@@ -156,11 +155,19 @@ def _span(
         confidence=confidence,
         id=id,
         run=run,
-        left=_context(left),
-        right=_context(right),
+        left=left,
+        right=right,
         cut_start=_with_space(text, *cut),
         cut_stop=cut[1],
     )
+
+
+def around(text: bytes, begin: int, end: int) -> tuple[int, int]:
+    """int64 hashes of the words before and after the sentence of a run; 0 at the edge of the text."""
+    first, last = _sentence(text, begin, end)
+    left = canonical(text[max(0, first - REACH) : first].decode("utf-8", "ignore"))[-NEIGHBOURS:]
+    right = canonical(text[last : last + REACH].decode("utf-8", "ignore"))[:NEIGHBOURS]
+    return _context(left), _context(right)
 
 
 def _sentence(text: bytes, begin: int, end: int) -> tuple[int, int]:
@@ -189,8 +196,9 @@ def _with_space(text: bytes, begin: int, end: int) -> int:
 
 
 def _context(words: list[str]) -> int:
-    return _signed(xxhash.xxh3_64_intdigest(" ".join(words).encode())) if words else 0
+    return signed(xxhash.xxh3_64_intdigest(" ".join(words).encode())) if words else 0
 
 
-def _signed(number: int) -> int:
+def signed(number: int) -> int:
+    """A hash of 64 bits as int64."""
     return number - (1 << 64) if number >= 1 << 63 else number

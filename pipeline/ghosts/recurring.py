@@ -1,0 +1,211 @@
+"""The second stage of finding: the same words in different texts, looked for where `tamis repeats spans` found repeats.
+
+    spans = repeats_of(corpora, size=8)                  # {corpus: its score stage of repeated spans}, or None
+    recurring(workspace, "ghosts", spans, size=8, pool)  # recurring/ghosts-<hash8>/<corpus>/<shard>.parquet
+
+Only documents that hold a span of another document are read (`<alias>_docs_2` of the count, which must be of spans no
+longer than the phrases that are looked for: a phrase of ten words makes no repeated span of fifty). Of these, every
+window of `size` words that could be a phrase's (scorers/ghosts/recurring.py) is hashed, shard by shard; what more than
+one document has comes out as stretches, one row per copy: `id`, `run`, `words`, `byte_start`, `byte_stop`, `left`,
+`right`. The view `ghost_recurring` (pipeline/ghosts/views.py) judges them by their contexts.
+
+No word of a text is kept, nor is any list of words needed. Without such a count nothing is done: finding in one
+document at a time goes without.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import ledger
+from pipeline.catalog import Scores, shown_stages
+from pipeline.errors import ShardsFailed, UserError
+from pipeline.execute import Counts, Job, Pool, Work, pending
+from pipeline.ghosts.views import PARENT
+from pipeline.shards import batches, file_facts, read_narrow, write_narrow
+from pipeline.stage import Stage, saved
+from pipeline.storage import Store
+from pipeline.workspace import Corpus, Workspace
+from scorers.ghosts.recurring import VERSION, content_windows, stretches
+from scorers.texts import Texts
+
+KNOWN = "known.parquet"
+WINDOWS = pa.schema([("hash", pa.uint64()), ("row", pa.int64())])
+STRETCHES = pa.schema(
+    [
+        ("id", pa.string()),
+        ("run", pa.int64()),
+        ("words", pa.int32()),
+        ("byte_start", pa.int64()),
+        ("byte_stop", pa.int64()),
+        ("left", pa.int64()),
+        ("right", pa.int64()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class _Task:
+    documents: str
+    scores: str
+    column: str
+    size: int
+    known: str | None
+
+
+def repeats_of(corpora: Sequence[Corpus], size: int, alias: str | None = None) -> dict[str, Scores] | None:
+    """The newest whole count of spans of at most `size` words that every corpus has; None if there is none.
+
+    alias: it must be this one, and may have longer spans. Raises UserError if it is not there or of another kind.
+    """
+    found: dict[str, Scores] = {}
+    for corpus in corpora:
+        usable = [one for one in shown_stages(corpus).values() if _usable(one, size if alias is None else None)]
+        chosen = [one for one in usable if alias in (None, one.alias)]
+        if not chosen and alias is not None:
+            raise UserError(
+                f"corpus {corpus.name!r} has no whole count of repeated spans {alias!r}; "
+                f"`tamis repeats spans --corpus {corpus.name} --window {size} --alias {alias}` makes one"
+            )
+        if not chosen:
+            return None
+        found[corpus.name] = chosen[-1]
+    return found
+
+
+def _usable(scores: Scores, longest: int | None) -> bool:
+    fields = scores.record["fields"]
+    settings = fields.get("settings") or {}
+    if fields.get("repeats") is None or "window" not in settings or settings.get("tokenizer") or settings.get("winnow"):
+        return False
+    short = longest is None or settings["window"] <= longest
+    return short and not scores.missing() and f"{scores.alias}_docs_2" in scores.columns
+
+
+def recurring(
+    workspace: Workspace, alias: str, spans: Mapping[str, Scores], size: int, pool: Pool, source: str = ""
+) -> str:
+    """Look for what recurs; the folder. The caller holds the lock. Raises ShardsFailed."""
+    fields = {
+        "version": VERSION,
+        "size": size,
+        "corpora": {name: scores.corpus.hash for name, scores in spans.items()},
+        "repeats": {name: scores.record["hash"] for name, scores in spans.items()},
+    }
+    info = {"repeats": {name: scores.alias for name, scores in spans.items()}, "for": source}
+    stage = Stage(PARENT, alias, PARENT, fields, info)
+    store = workspace.store
+    if saved(store, stage.folder) is None:
+        stage.save(store)
+    if not any(pending(workspace, f"{stage.folder}/{name}", s.corpus.shards) for name, s in spans.items()):
+        print(f"recurring {alias}: nothing to do", file=sys.stderr)
+        return stage.folder
+    work = f"{stage.folder}/work"
+    _step(workspace, spans, f"{work}/windows", size, None, pool, windows_shard, f"recurring {alias}: windows")
+    known = f"{work}/{KNOWN}"
+    with store.writing(known) as path:
+        write_narrow(path, _shared(store, [f"{work}/windows/{name}/{s}.parquet" for name, s in _shards(spans)]))
+    _step(workspace, spans, stage.folder, size, known, pool, stretches_shard, f"recurring {alias}: stretches")
+    store.remove(ledger.folder(work))
+    store.remove(work)
+    return stage.folder
+
+
+def _shards(spans: Mapping[str, Scores]) -> Iterator[tuple[str, str]]:
+    return ((name, shard) for name, scores in spans.items() for shard in scores.corpus.shards)
+
+
+def _step(
+    workspace: Workspace,
+    spans: Mapping[str, Scores],
+    parent: str,
+    size: int,
+    known: str | None,
+    pool: Pool,
+    work: Work,
+    label: str,
+) -> None:
+    jobs = []
+    for name, scores in spans.items():
+        folder = f"{parent}/{name}"
+        workspace.store.sweep(folder)
+        for shard, attempt in pending(workspace, folder, scores.corpus.shards):
+            task = _Task(scores.corpus.file(shard), scores.file(shard), f"{scores.alias}_docs_2", size, known)
+            jobs.append(Job(workspace, shard, ((folder, attempt),), task))
+    pool.run(jobs, work, label)
+    failed = {}
+    for name, scores in spans.items():
+        rows = workspace.rows(f"{parent}/{name}")
+        failed |= {shard: rows[shard].error or "" for shard in scores.corpus.shards if not rows[shard].done}
+    if failed:
+        raise ShardsFailed(label, failed, len([*_shards(spans)]))
+
+
+def _shared(store: Store, files: Sequence[str]) -> pa.Table:
+    """Hashes that more than one document has, sorted, with their copies."""
+    connection = duckdb.connect()
+    parts = []
+    for number, file in enumerate(files):
+        table = read_narrow(store, file)
+        parts.append(table.append_column("file", pa.array(np.full(table.num_rows, number, np.int32))))
+    connection.register("windows", pa.concat_tables(parts))
+    return connection.sql(
+        """SELECT hash, count(*) AS copies FROM windows GROUP BY hash HAVING count(DISTINCT (file, "row")) > 1
+        ORDER BY hash"""
+    ).to_arrow_table()
+
+
+def _repeated(job: Job) -> Iterator[tuple[pa.Table, np.ndarray]]:
+    """Batches of the documents that hold a span of another document, and their rows in the shard."""
+    task: _Task = job.task
+    store = job.workspace.store
+    shared = pc.fill_null(pc.greater(read_narrow(store, task.scores, [task.column]).column(0), 0), False)
+    chosen, first = shared.combine_chunks().to_numpy(zero_copy_only=False), 0
+    for batch in batches(store, task.documents, ["id", "text"]):
+        rows = np.flatnonzero(chosen[first : first + batch.num_rows])
+        if len(rows):
+            yield batch.take(pa.array(rows)), rows + first
+        first += batch.num_rows
+
+
+def windows_shard(job: Job) -> dict[str, Counts | Exception]:
+    """Hash the windows of one shard."""
+    found = [WINDOWS.empty_table()]
+    documents = read = 0
+    for batch, rows in _repeated(job):
+        texts = Texts.from_arrow(batch.column("text"))
+        windows = content_windows(texts, job.task.size)
+        found.append(pa.table([windows.hashes, rows[windows.docs]], schema=WINDOWS))
+        documents, read = documents + batch.num_rows, read + texts.num_bytes
+    return _written(job, pa.concat_tables(found), documents, read)
+
+
+def stretches_shard(job: Job) -> dict[str, Counts | Exception]:
+    """The stretches of one shard."""
+    known = read_narrow(job.workspace.store, job.task.known)
+    hashes, copies = known.column("hash").to_numpy(), known.column("copies").to_numpy()
+    rows: list[dict[str, Any]] = []
+    documents = read = 0
+    for batch, _ in _repeated(job):
+        texts = Texts.from_arrow(batch.column("text"))
+        ids = batch.column("id").to_pylist()
+        for one in stretches(texts, content_windows(texts, job.task.size), hashes, copies):
+            rows.append({"id": ids[one.doc]} | {name: getattr(one, name) for name in STRETCHES.names[1:]})
+        documents, read = documents + batch.num_rows, read + texts.num_bytes
+    return _written(job, pa.Table.from_pylist(rows, STRETCHES), documents, read)
+
+
+def _written(job: Job, table: pa.Table, documents: int, read: int) -> dict[str, Counts | Exception]:
+    [(folder, _)] = job.outputs
+    with job.workspace.store.writing(f"{folder}/{job.shard}.parquet") as path:
+        write_narrow(path, table)
+        facts = file_facts(path)
+    return {folder: Counts(documents, documents, bytes_in=read, **facts)}
