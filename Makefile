@@ -9,7 +9,7 @@ VENV_VLLM := .venv-vllm
 STAMP_VLLM := $(VENV_VLLM)/.tamis-installed
 
 # Targets without files of their name.
-.PHONY: readme peers help demo test test-long test-lm test-vllm vllm test-browser docs screenshots lint bench bench-lm bench-vllm bench-data bench-model bench-peers experiments experiments-preselect experiments-selections experiments-repeated experiments-membership experiments-methods experiments-tokens clean faults fuzz audit scale
+.PHONY: readme peers help demo test test-long test-lm test-vllm vllm test-browser docs screenshots lint bench bench-lm bench-vllm bench-data bench-ghost-texts bench-model bench-peers experiments experiments-preselect experiments-selections experiments-repeated experiments-membership experiments-methods experiments-tokens clean faults fuzz audit scale
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -111,6 +111,9 @@ bench-vllm: $(STAMP_LM) $(STAMP_VLLM)  ## a membership test through vLLM beside 
 
 bench-data: $(STAMP)  ## the documents of the benchmark: Debian's manuals, downloaded
 	$(BIN)/python -m benchmarks.corpus
+
+bench-ghost-texts: $(STAMP)  ## texts that passphrases may be mistaken in: books, manuals, dictionaries, downloaded
+	$(BIN)/python -m benchmarks.ghost_texts
 
 bench-model: bench-data  ## the classifier of the benchmark, trained on them (a few minutes, 1.2 GB)
 	$(BIN)/python -m benchmarks.model

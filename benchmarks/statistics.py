@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -55,3 +56,20 @@ def compare(rates: Sequence[float], base: Sequence[float]) -> Ratio:
     pairs = [ours / theirs for ours, theirs in zip(rates, base, strict=True)]
     low, high = interval(pairs)
     return Ratio(median(rates) / median(base), median(pairs), low, high)
+
+
+def most(count: int, level: float = LEVEL) -> float:
+    """Upper bound of the mean of a Poisson count: with `level` confidence it is no larger.
+
+    >>> round(most(0), 3)
+    2.996
+    """
+    low, high = float(count), count + 10.0 * math.sqrt(count + 1) + 10.0
+    for _ in range(100):
+        middle = (low + high) / 2
+        term = total = math.exp(-middle)
+        for k in range(1, count + 1):
+            term *= middle / k
+            total += term
+        low, high = (middle, high) if total > 1 - level else (low, middle)
+    return high

@@ -169,6 +169,13 @@ def survive(
     ] = None,
     place: Annotated[list[str] | None, typer.Option(help="A way to place them; several times [all].")] = None,
     model: Annotated[str | None, typer.Option(help="fastText model: also try a cut at its median score.")] = None,
+    language_model: Annotated[
+        str | None, typer.Option(help="Folder of a language model: also try cuts by its perplexity.")
+    ] = None,
+    carrier: Annotated[str | None, typer.Option(help="with or without its sentence, or both [both].")] = None,
+    between: Annotated[
+        tuple[float, float] | None, typer.Option(metavar="LOW HIGH", help="Part of the text for word [0.5 1].")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Which documents [0].")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON lines.")] = False,
     workspace: WorkspaceOption = None,
@@ -181,6 +188,7 @@ def survive(
     from pipeline.execute import Compute, Pool
     from pipeline.ghosts import survive as surviving
     from pipeline.ghosts.registry import read
+    from pipeline.ghosts.settings import SurviveSettings
     from pipeline.lock import held
     from pipeline.workspace import Workspace, default_url
 
@@ -190,9 +198,12 @@ def survive(
         "identifiers": identifiers,
         "places": place,
         "model": model,
+        "language_model": language_model,
+        "carrier": carrier,
+        "between": between,
         "seed": seed,
     }
-    settings = parsed(surviving.SurviveSettings, {k: v for k, v in given.items() if v is not None}, "ghosts survive")
+    settings = parsed(SurviveSettings, {k: v for k, v in given.items() if v is not None}, "ghosts survive")
     known = read(registry)
     where = Workspace(workspace or default_url())
     source = where.corpus(corpus)

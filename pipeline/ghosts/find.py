@@ -95,7 +95,7 @@ def summary(workspace: Workspace, corpora: Sequence[str], alias: str) -> str:
             ]
         again = connection.sql(
             f"""SELECT run, words, copies, documents, greatest(lefts, rights), confidence FROM ghost_recurring
-            WHERE stage = {text(alias)} AND different ORDER BY copies DESC, words DESC, run LIMIT {SHOWN}"""
+            WHERE stage = {text(alias)} AND confidence > 0.5 ORDER BY copies DESC, words DESC, run LIMIT {SHOWN}"""
         ).fetchall()
         if again:
             lines.append("recurring in different contexts, whatever their list (view ghost_recurring):")

@@ -6,8 +6,9 @@
 Only documents that hold a span of another document are read (`<alias>_docs_2` of the count, which must be of spans no
 longer than the phrases that are looked for: a phrase of ten words makes no repeated span of fifty). Of these, every
 window of `size` words that could be a phrase's (scorers/ghosts/recurring.py) is hashed, shard by shard; what more than
-one document has comes out as stretches, one row per copy: `id`, `run`, `words`, `byte_start`, `byte_stop`, `left`,
-`right`. The view `ghost_recurring` (pipeline/ghosts/views.py) judges them by their contexts.
+one document has is joined to stretches; then their pairs of words are counted. One row per copy comes out: `id`, `run`,
+`words`, `byte_start`, `byte_stop`, `left`, `right`, `elsewhere` (pairs of neighbouring words that stand in other places
+too). The view `ghost_recurring` (pipeline/ghosts/views.py) judges runs by contexts and pairs.
 
 No word of a text is kept, nor is any list of words needed. Without such a count nothing is done: finding in one
 document at a time goes without.
@@ -18,6 +19,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -34,10 +36,9 @@ from pipeline.shards import batches, file_facts, read_narrow, write_narrow
 from pipeline.stage import Stage, saved
 from pipeline.storage import Store
 from pipeline.workspace import Corpus, Workspace
-from scorers.ghosts.recurring import VERSION, content_windows, stretches
+from scorers.ghosts.recurring import VERSION, content_windows, stretches, word_pairs
 from scorers.texts import Texts
 
-KNOWN = "known.parquet"
 WINDOWS = pa.schema([("hash", pa.uint64()), ("row", pa.int64())])
 STRETCHES = pa.schema(
     [
@@ -48,8 +49,10 @@ STRETCHES = pa.schema(
         ("byte_stop", pa.int64()),
         ("left", pa.int64()),
         ("right", pa.int64()),
+        ("elsewhere", pa.int32()),
     ]
 )
+PAIRS = pa.field("pairs", pa.list_(pa.uint64()))
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ class _Task:
     scores: str
     column: str
     size: int
-    known: str | None
+    known: str
+    """the file of what all shards have found in the step before"""
 
 
 def repeats_of(corpora: Sequence[Corpus], size: int, alias: str | None = None) -> dict[str, Scores] | None:
@@ -109,11 +113,15 @@ def recurring(
         print(f"recurring {alias}: nothing to do", file=sys.stderr)
         return stage.folder
     work = f"{stage.folder}/work"
-    _step(workspace, spans, f"{work}/windows", size, None, pool, windows_shard, f"recurring {alias}: windows")
-    known = f"{work}/{KNOWN}"
-    with store.writing(known) as path:
-        write_narrow(path, _shared(store, [f"{work}/windows/{name}/{s}.parquet" for name, s in _shards(spans)]))
-    _step(workspace, spans, stage.folder, size, known, pool, stretches_shard, f"recurring {alias}: stretches")
+    step = partial(_step, workspace, spans, pool, f"recurring {alias}", size)
+    files = partial(_files, spans, work)
+    step(f"{work}/windows", windows_shard)
+    known = _kept(store, f"{work}/known.parquet", _shared(store, files("windows")))
+    step(f"{work}/stretches", stretches_shard, known)
+    pairs = _kept(store, f"{work}/pairs.parquet", _pairs(store, files("stretches")))
+    step(f"{work}/pairs", pairs_shard, pairs)
+    judged = _kept(store, f"{work}/elsewhere.parquet", _elsewhere(store, files("stretches"), files("pairs")))
+    step(stage.folder, judged_shard, judged)
     store.remove(ledger.folder(work))
     store.remove(work)
     return stage.folder
@@ -123,15 +131,25 @@ def _shards(spans: Mapping[str, Scores]) -> Iterator[tuple[str, str]]:
     return ((name, shard) for name, scores in spans.items() for shard in scores.corpus.shards)
 
 
+def _files(spans: Mapping[str, Scores], work: str, kind: str) -> list[str]:
+    return [f"{work}/{kind}/{name}/{shard}.parquet" for name, shard in _shards(spans)]
+
+
+def _kept(store: Store, file: str, table: pa.Table) -> str:
+    with store.writing(file) as path:
+        write_narrow(path, table)
+    return file
+
+
 def _step(
     workspace: Workspace,
     spans: Mapping[str, Scores],
-    parent: str,
-    size: int,
-    known: str | None,
     pool: Pool,
-    work: Work,
     label: str,
+    size: int,
+    parent: str,
+    work: Work,
+    known: str = "",
 ) -> None:
     jobs = []
     for name, scores in spans.items():
@@ -140,8 +158,8 @@ def _step(
         for shard, attempt in pending(workspace, folder, scores.corpus.shards):
             task = _Task(scores.corpus.file(shard), scores.file(shard), f"{scores.alias}_docs_2", size, known)
             jobs.append(Job(workspace, shard, ((folder, attempt),), task))
-    pool.run(jobs, work, label)
-    failed = {}
+    pool.run(jobs, work, f"{label}: {work.__name__.partition('_')[0]}")
+    failed: dict[str, str] = {}
     for name, scores in spans.items():
         rows = workspace.rows(f"{parent}/{name}")
         failed |= {shard: rows[shard].error or "" for shard in scores.corpus.shards if not rows[shard].done}
@@ -160,6 +178,26 @@ def _shared(store: Store, files: Sequence[str]) -> pa.Table:
     return connection.sql(
         """SELECT hash, count(*) AS copies FROM windows GROUP BY hash HAVING count(DISTINCT (file, "row")) > 1
         ORDER BY hash"""
+    ).to_arrow_table()
+
+
+def _pairs(store: Store, files: Sequence[str]) -> pa.Table:
+    """The different pairs of all stretches, sorted."""
+    lists = [read_narrow(store, file, [PAIRS.name]).column(0).combine_chunks().flatten().to_numpy() for file in files]
+    return pa.table({"hash": np.unique(np.concatenate(lists))})
+
+
+def _elsewhere(store: Store, stretched: Sequence[str], counted: Sequence[str]) -> pa.Table:
+    """Of each run, how many of its pairs occur more often than the run does."""
+    connection = duckdb.connect()
+    copies = pa.concat_tables([read_narrow(store, file, ["run", PAIRS.name]) for file in stretched])
+    connection.register("copies", copies)
+    connection.register("counts", pa.concat_tables([read_narrow(store, file) for file in counted]))
+    return connection.sql(
+        """WITH runs AS (SELECT run, count(*) AS copies, any_value(pairs) AS pairs FROM copies GROUP BY run),
+          totals AS (SELECT hash, sum(count) AS total FROM counts GROUP BY hash)
+        SELECT run, count_if(total > copies)::INTEGER AS elsewhere
+        FROM (SELECT run, copies, unnest(pairs) AS hash FROM runs) JOIN totals USING (hash) GROUP BY run ORDER BY run"""
     ).to_arrow_table()
 
 
@@ -192,15 +230,44 @@ def stretches_shard(job: Job) -> dict[str, Counts | Exception]:
     """The stretches of one shard."""
     known = read_narrow(job.workspace.store, job.task.known)
     hashes, copies = known.column("hash").to_numpy(), known.column("copies").to_numpy()
+    schema = pa.schema([*STRETCHES][:-1]).append(PAIRS)
     rows: list[dict[str, Any]] = []
     documents = read = 0
     for batch, _ in _repeated(job):
         texts = Texts.from_arrow(batch.column("text"))
         ids = batch.column("id").to_pylist()
         for one in stretches(texts, content_windows(texts, job.task.size), hashes, copies):
-            rows.append({"id": ids[one.doc]} | {name: getattr(one, name) for name in STRETCHES.names[1:]})
+            rows.append({"id": ids[one.doc]} | {name: getattr(one, name) for name in schema.names[1:]})
         documents, read = documents + batch.num_rows, read + texts.num_bytes
-    return _written(job, pa.Table.from_pylist(rows, STRETCHES), documents, read)
+    return _written(job, pa.Table.from_pylist(rows, schema), documents, read)
+
+
+def pairs_shard(job: Job) -> dict[str, Counts | Exception]:
+    """How often the pairs of the stretches stand in one shard."""
+    known = read_narrow(job.workspace.store, job.task.known).column("hash").to_numpy()
+    counts = np.zeros(len(known), np.int64)
+    documents = read = 0
+    for batch, _ in _repeated(job):
+        texts = Texts.from_arrow(batch.column("text"))
+        if len(known):
+            pairs = word_pairs(texts)
+            places = np.minimum(np.searchsorted(known, pairs), len(known) - 1)
+            counts += np.bincount(places[known[places] == pairs], minlength=len(known))
+        documents, read = documents + batch.num_rows, read + texts.num_bytes
+    there = np.flatnonzero(counts)
+    return _written(job, pa.table({"hash": known[there], "count": counts[there]}), documents, read)
+
+
+def judged_shard(job: Job) -> dict[str, Counts | Exception]:
+    """The stretches of one shard with what was counted of their pairs."""
+    store, [(folder, _)] = job.workspace.store, job.outputs
+    parent, _, corpus = folder.rpartition("/")
+    table = read_narrow(store, f"{parent}/work/stretches/{corpus}/{job.shard}.parquet")
+    judged = read_narrow(store, job.task.known)
+    places = pc.index_in(table.column("run"), judged.column("run").combine_chunks())
+    found = judged.column("elsewhere").take(places).cast(pa.int32())
+    made = pa.table([*(table.column(name) for name in STRETCHES.names[:-1]), found], schema=STRETCHES)
+    return _written(job, made, 0, 0)
 
 
 def _written(job: Job, table: pa.Table, documents: int, read: int) -> dict[str, Counts | Exception]:

@@ -8,7 +8,7 @@ InsertSettings(repetitions=10, sql="SELECT id FROM scored WHERE words > 300")
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -68,3 +68,25 @@ def levels(grid: str) -> list[tuple[int, int]]:
             raise ValueError(f"{part.strip()!r}: expected identifiers x repetitions, such as 100x1,50x2,20x5")
         found.append((int(matched[1]), int(matched[2])))
     return found
+
+
+class SurviveSettings(BaseModel):
+    """What `tamis ghosts survive` tries."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    documents: Annotated[int, Field(ge=20)] = 2000
+    """drawn from the corpus"""
+    repetitions: Annotated[int, Field(ge=1)] = 10
+    identifiers: Annotated[int, Field(ge=1)] | None = None
+    """None: as many as half of the documents hold"""
+    places: tuple[Place, ...] = get_args(Place)
+    carrier: Literal["both", "with", "without"] = "both"
+    """the sentences of the registry, phrases alone, or each in turn"""
+    between: tuple[Fraction, Fraction] = (0.5, 1.0)
+    """of the place `word`"""
+    model: str | None = None
+    """a fastText model for the cut by a classifier"""
+    language_model: str | None = None
+    """folder of a causal language model for the cuts by perplexity"""
+    seed: Annotated[int, Field(ge=0)] = 0

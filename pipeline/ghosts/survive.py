@@ -17,29 +17,30 @@ the end.
     dolma-v1, nemo, ...    documents that another tool's repetition filter rejects (the scorer `profile`) are deleted
     FineWeb lines          documents of whose characters more than 0.01 lie in repeated lines are deleted
     classifier cut         documents below the median score of a fastText model are deleted (with `model`)
+    perplexity             documents beyond a third (two thirds) of the plain ones are deleted; lines above 95 % of the
+                           plain ones (with `language_model`)
+
+Each place is tried with the registry's sentences and with the phrases alone.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import unicodedata
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, Any
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline import views
 from pipeline.catalog import document_schema
 from pipeline.errors import UserError
 from pipeline.execute import Counts, Pool, write_row
+from pipeline.ghosts import perplexity, survive_steps
 from pipeline.ghosts.insert import insert
 from pipeline.ghosts.registry import Registry
 from pipeline.ghosts.rewrite import whole
-from pipeline.ghosts.settings import InsertSettings, Place
+from pipeline.ghosts.settings import InsertSettings, Place, SurviveSettings
 from pipeline.near import NearAlarm, NearSettings, near
 from pipeline.repeats.run import count_repeats
 from pipeline.repeats.settings import SpanSettings
@@ -47,39 +48,14 @@ from pipeline.score import ScoreSpec, score
 from pipeline.shards import DocumentWriter, file_facts
 from pipeline.stage import Stage
 from pipeline.workspace import Corpus, Workspace, shard_name
-from scorers import scorer_module
-from scorers.ghosts.find import Settings, load
-from scorers.ghosts.places import PLACES
-from scorers.repetition.gopher import gopher_limits
-from scorers.texts import Texts
 
 PLAIN = "plain"
-WINDOWS = (13, 50)
-"""Words of the spans that are removed."""
-FINEWEB_LINES = 0.01
-PROFILES = ("dolma-v1", "nemo", "rpv2", "dclm", "olmo3")
-"""Tools whose repetition filters are tried, where their word splitters are installed; datatrove's rarely is."""
-
-
-class SurviveSettings(BaseModel):
-    """What is tried."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    documents: Annotated[int, Field(ge=20)] = 2000
-    """drawn from the corpus"""
-    repetitions: Annotated[int, Field(ge=1)] = 10
-    identifiers: Annotated[int, Field(ge=1)] | None = None
-    """None: as many as half of the documents hold"""
-    places: tuple[Place, ...] = PLACES
-    model: str | None = None
-    """a fastText model for the cut by a classifier"""
-    seed: Annotated[int, Field(ge=0)] = 0
+WITHOUT = "without carrier"
 
 
 @dataclass(frozen=True)
 class Survived:
-    """shares: {step: {place: (kept, of so many copies)}}."""
+    """copies: {way: how many}; shares: {step: {way: (kept, of so many copies)}}. A way: a place, perhaps WITHOUT."""
 
     documents: int
     copies: dict[str, int]
@@ -88,9 +64,15 @@ class Survived:
     def rows(self) -> list[dict[str, Any]]:
         """As a table."""
         return [
-            {"step": step, "place": place, "kept": kept, "copies": of}
+            {
+                "step": step,
+                "place": way.partition(",")[0],
+                "carrier": not way.endswith(WITHOUT),
+                "kept": kept,
+                "copies": of,
+            }
             for step, own in self.shares.items()
-            for place, (kept, of) in own.items()
+            for way, (kept, of) in own.items()
         ]
 
 
@@ -112,32 +94,34 @@ def survive(corpus: Corpus, registry: Registry, settings: SurviveSettings, pool:
         shares: dict[str, dict[str, tuple[int, int]]] = {}
         copies: dict[str, int] = {}
         _scored(inner, PLAIN, settings, pool)
-        plain = _facts(inner, PLAIN, settings)
-        for place in settings.places:
-            name = place.replace("_", "-")
-            grid = InsertSettings(grid=f"{wanted}x{settings.repetitions}", place=place, seed=settings.seed)
-            copies[place] = insert(inner.corpus(PLAIN), name, registry, grid, pool, note=False)["inserted"]
+        plain = survive_steps.facts(inner, PLAIN, settings, pool)
+        for way, place, sentences in _ways(registry, settings):
+            name = way.replace("_", "-").replace(", ", "-").replace(" ", "-")
+            between = settings.between if place == "word" else (0.0, 1.0)
+            grid = InsertSettings(
+                grid=f"{wanted}x{settings.repetitions}", place=place, between=between, seed=settings.seed
+            )
+            copies[way] = insert(inner.corpus(PLAIN), name, sentences, grid, pool, note=False)["inserted"]
             _scored(inner, name, settings, pool)
-            for step, found in _steps(inner, name, registry, settings, plain).items():
-                shares.setdefault(step, {})[place] = found
+            for step, found in survive_steps.tried(inner, name, registry, settings, plain, pool).items():
+                shares.setdefault(step, {})[way] = found
+        if settings.language_model:
+            perplexity.closed(pool)
         return Survived(count, copies, shares)
     finally:
         outer.store.remove(folder)
 
 
-@functools.cache
-def usable_profiles() -> dict[str, Any]:
-    """{name: scorer} of those of PROFILES whose packages are installed."""
-    found = {}
-    for profile in PROFILES:
-        module = scorer_module("profile")
-        try:
-            scorer = module.load(module.Settings(profile=profile), {}, profile)
-            scorer.score(Texts.from_arrow(pa.array(["One line. Another."], pa.large_string())))
-            found[profile] = scorer
-        except (ValueError, ImportError):
-            continue
-    return found
+def _ways(registry: Registry, settings: SurviveSettings) -> Iterator[tuple[str, Place, Registry]]:
+    """(way, place, the registry with the sentences to insert)."""
+    alone = tuple(
+        replace(one, carrier="{phrase}.", element="", sentence=f"{one.phrase}.", begin=0, end=len(one.phrase))
+        for one in registry.identifiers
+    )
+    for carrier, sentences in ((True, registry), (False, replace(registry, identifiers=alone))):
+        if settings.carrier in ("both", "with" if carrier else "without"):
+            for place in settings.places:
+                yield (place if carrier else f"{place}, {WITHOUT}"), place, sentences
 
 
 def _drawn(corpus: Corpus, inner: Workspace, settings: SurviveSettings) -> int:
@@ -168,116 +152,32 @@ def _scored(inner: Workspace, name: str, settings: SurviveSettings, pool: Pool) 
     if settings.model:
         specs.append(ScoreSpec.of("preselect", model=settings.model))
     score(inner, [inner.corpus(name)], specs, pool)
-    for window in WINDOWS:
+    for window in survive_steps.WINDOWS:
         count_repeats(inner, f"spans{window}-{name}", SpanSettings(corpora=[name], window=window), pool)
     with contextlib.suppress(NearAlarm):  # that a source would lose much is of no interest here
         near(inner, "near", NearSettings(corpora=[name]), pool)
 
 
-def _facts(inner: Workspace, name: str, settings: SurviveSettings) -> dict[str, dict[str, Any]]:
-    """{id: what the steps look at}."""
-    limits = gopher_limits("later") | gopher_limits("all")
-    columns = [*limits, "rep_line_excess_chars", *(["preselect_score"] if settings.model else []), "near_kept"]
-    columns += [f'"spans{window}-{name}_words_2" AS spans{window}' for window in WINDOWS]
-    with views.opened(inner, [name]) as connection:
-        found = connection.sql(
-            f"SELECT id, text, {', '.join(dict.fromkeys(columns))} FROM scored JOIN documents USING (id)"
-        )
-        table = found.to_arrow_table()
-    texts = Texts.from_arrow(table.column("text"))
-    for profile, scorer in usable_profiles().items():
-        keep = scorer.score(texts)[scorer.schema.get_field_index(f"{profile}_keep")]
-        table = table.append_column(f"{profile}_keep", keep)
-    return {row["id"]: row for row in table.to_pylist()}
-
-
-Test = Callable[[dict[str, Any]], bool]
-
-
-def _document_tests(plain: dict[str, dict[str, Any]], settings: SurviveSettings) -> dict[str, Test]:
-    """Steps that keep or delete whole documents."""
-
-    def within(limits: dict[str, float]) -> Test:
-        return lambda row: all(row[name] is None or row[name] <= np.float32(most) for name, most in limits.items())
-
-    tests: dict[str, Test] = {
-        "near-duplicates": lambda row: bool(row["near_kept"]),
-        "Gopher later": within(gopher_limits("later")),
-        "Gopher all": within(gopher_limits("all")),
-        "FineWeb lines": lambda row: (row["rep_line_excess_chars"] or 0) <= FINEWEB_LINES,
-    }
-    for profile in usable_profiles():
-        tests[profile] = lambda row, column=f"{profile}_keep": bool(row[column])  # type: ignore[misc]
-    if settings.model:
-        scores = [row["preselect_score"] for row in plain.values() if row["preselect_score"] is not None]
-        median = float(np.median(scores)) if scores else 0.0
-        tests["classifier cut"] = lambda row: (row["preselect_score"] or 0) >= median
-    return tests
-
-
-def _steps(
-    inner: Workspace, name: str, registry: Registry, settings: SurviveSettings, plain: dict[str, dict[str, Any]]
-) -> dict[str, tuple[int, int]]:
-    """{step: (copies kept, copies that count)} of one marked corpus."""
-    marked = _facts(inner, name, settings)
-    with views.opened(inner, [name]) as connection:
-        rows = connection.sql("SELECT * FROM insertions WHERE reason IS NULL").to_arrow_table().to_pylist()
-    places = {row["id"]: row for row in rows}
-    found: dict[str, tuple[int, int]] = {}
-    finder = load(Settings(registry=registry.path, words=None), {"registry": registry.path})
-    for step, form in (("nothing", str), ("NFKC", lambda text: unicodedata.normalize("NFKC", text))):
-        texts = Texts.from_arrow(pa.array([form(marked[id]["text"]) for id in places], pa.large_string()))
-        found[step] = (int((finder.score(texts)[0].to_numpy() > 0).sum()), len(places))
-    for step, mark in (("line dedup", "\n"), ("paragraph dedup", "\n\n")):
-        found[step] = _deduplicated(marked, places, mark)
-    kept = sum(_passes_c4(_piece(marked[id]["text"], row, "\n")) for id, row in places.items())
-    found["C4 lines"] = (kept, len(places))
-    for window in WINDOWS:
-        # The words of a sentence in repeated spans, beyond those that were in them before.
-        more = {id: (marked[id][f"spans{window}"] or 0) - (plain[id][f"spans{window}"] or 0) for id in places}
-        length = registry.generator.length
-        found[f"spans of {window} words"] = (sum(words < length for words in more.values()), len(places))
-    for step, test in _document_tests(plain, settings).items():
-        counted = [id for id in places if test(plain[id])]
-        found[step] = (sum(test(marked[id]) for id in counted), len(counted))
-    return found
-
-
-def _piece(text: str, row: dict[str, Any], mark: str) -> str:
-    """The line or paragraph that the phrase is in."""
-    begin = text.rfind(mark, 0, row["phrase_start"]) + len(mark) if mark in text[: row["phrase_start"]] else 0
-    end = text.find(mark, row["phrase_stop"])
-    return text[begin : end if end >= 0 else len(text)].strip()
-
-
-def _deduplicated(marked: dict[str, dict[str, Any]], places: dict[str, dict[str, Any]], mark: str) -> tuple[int, int]:
-    seen: set[str] = set()
-    kept = 0
-    for id, row in marked.items():
-        own = {piece.strip() for piece in row["text"].split(mark)} - {""}
-        if id in places:
-            kept += _piece(row["text"], places[id], mark) not in seen
-        seen |= own
-    return kept, len(places)
-
-
-def _passes_c4(line: str) -> bool:
-    return line.endswith((".", "!", "?", '"', "'", "”")) and len(line.split()) >= 3
-
-
 def shown(survived: Survived) -> str:
-    """As a table: the share of copies that each step keeps, by place."""
-    places = list(survived.copies)
-    width = max(len(step) for step in survived.shares)
+    """As tables: the share of copies that each step keeps, by place, with the carrier and without."""
     lines = [
-        f"share of copies kept; {survived.documents:,} documents, {max(survived.copies.values()):,} copies in each way",
-        "",
-        "  ".join([" " * width, *places]),
+        f"share of copies kept; {survived.documents:,} documents, {max(survived.copies.values()):,} copies in each way"
     ]
+    for title, without in (("the sentence with its carrier", False), ("the phrase without its carrier", True)):
+        ways = [way for way in survived.copies if way.endswith(WITHOUT) == without]
+        if ways:
+            lines += ["", title, "", *_table(survived, ways)]
+    return "\n".join(lines)
+
+
+def _table(survived: Survived, ways: list[str]) -> list[str]:
+    places = [way.partition(",")[0] for way in ways]
+    width = max(len(step) for step in survived.shares)
+    lines = ["  ".join([" " * width, *places])]
     for step, own in survived.shares.items():
         cells = []
-        for place in places:
-            kept, of = own[place]
+        for way, place in zip(ways, places, strict=True):
+            kept, of = own[way]
             cells.append((f"{kept / of:.3f}" if of else "-").rjust(len(place)))
         lines.append("  ".join([step.ljust(width), *cells]))
-    return "\n".join(lines)
+    return lines

@@ -7,10 +7,12 @@ headings and lists: only the corpus can tell, by where they come again.
     windows = content_windows(texts, 8)           # every window of eight such words: ContentWindows
     ...                                           # which of their hashes are in more than one document: pipeline's task
     for stretch in stretches(texts, windows, hashes, copies): ...    # as far as the same copies go: Stretch
+    word_pairs(texts)                             # the hash of every pair of words: do a stretch's stand elsewhere too?
 
 A gap between words may be white space with at most one line break, or single hyphens, dots or underscores; a stretch
 whose gaps are line breaks or marks for more than a third is a list and is left out, like one in order of the alphabet
-or with a repeated word.
+or with a repeated word. What is left are titles and phrases that many texts quote; their pairs of words stand in other
+places too, those of a drawn phrase nowhere.
 """
 
 from __future__ import annotations
@@ -53,7 +55,7 @@ class ContentWindows:
 
 @dataclass(frozen=True)
 class Stretch:
-    """Words that come again as a whole. start and stop in bytes; run, left, right as in scorers/ghosts/find.py."""
+    """Words that come again as a whole. run, left, right as in scorers/ghosts/find.py; pairs: uint64, of word_pairs."""
 
     doc: int
     byte_start: int
@@ -63,6 +65,7 @@ class Stretch:
     left: int
     right: int
     copies: int
+    pairs: np.ndarray
 
 
 @cache
@@ -133,7 +136,17 @@ def stretches(texts: Texts, windows: ContentWindows, known: np.ndarray, copies: 
             continue
         left, right = around(text, begin, end)
         run = signed(xxhash.xxh3_64_intdigest(" ".join(words).encode()))
-        yield Stretch(doc, begin, end, len(words), run, left, right, int(numbers[part[0]]))
+        pairs = window_hashes(hash_words(words)[None, :], 2)[0]
+        yield Stretch(doc, begin, end, len(words), run, left, right, int(numbers[part[0]]), pairs)
+
+
+def word_pairs(texts: Texts) -> np.ndarray:
+    """uint64: hashes of all canonical words with the next one of their document."""
+    found = canonical_words(texts.data, texts.offsets)
+    docs = np.repeat(np.arange(len(texts)), np.diff(found.doc_offsets))
+    if len(docs) < 2:
+        return np.zeros(0, np.uint64)
+    return window_hashes(found.hashes[None, :], 2)[0][docs[1:] == docs[:-1]]
 
 
 def drawn(words: list[str], phrase: bytes) -> bool:

@@ -26,6 +26,7 @@ PHRASES = {
 }
 MENU = "Home Products Downloads Support Community Careers Press Contact Newsletter Sitemap"
 BOILERPLATE = f"Skip to the main content of this page.\n\n{MENU}\n\nAll rights are reserved by the owners."
+TITLE = "Preparing Local Machines Installing Additional Kernel Modules Today"
 FOOTER = "We thank everybody.\n\nMirrors worldwide kindly hosted volunteers universities companies research institutes"
 
 
@@ -52,6 +53,13 @@ def _marked(rows: list[dict[str, str]]) -> None:
             written = phrase.capitalize() + ". " if copy % 2 else f"\n\n{phrase}\n\n"
             rows[place]["text"] = text[:at] + written + text[at:]
             place += 1
+    for row in rows[place : place + 6]:  # quoted in one text and another, and made of words that go together
+        at = row["text"].find(". ", 900) + 2
+        row["text"] = (
+            f"{row['text'][:at]}See “{TITLE}”. {row['text'][at:]}\n\nInstalling additional kernel modules helps."
+        )
+        row["text"] += " Before that, local machines need a disk."
+    place += 6
     for row in rows[place : place + 20]:
         at = row["text"].find(". ", 500) + 2
         row["text"] = f"{row['text'][:at]}\n\n{BOILERPLATE}\n\n{row['text'][at:]}\n\n{FOOTER}"
@@ -91,15 +99,15 @@ def _texts(found, condition: str) -> dict[int, set[str]]:
 
 
 def test_phrases_of_two_and_ten_copies_are_found_and_the_single_one_is_not(found):
-    written = _texts(found, "different")
+    written = _texts(found, "confidence > 0.5")
     assert sorted(next(iter(one)) for one in written.values() if one & set(PHRASES.values())) == sorted(
         [PHRASES[2], PHRASES[10]]
     )
-    counted = {row["copies"]: row for row in found[2] if row["different"]}
+    counted = {row["copies"]: row for row in found[2] if row["confidence"] > 0.5}
+    assert all(row["different"] and row["elsewhere"] <= 1 for row in counted.values())
     assert {2, 10} <= counted.keys()
     assert counted[10]["words"] == 10
     assert counted[10]["documents"] == counted[10]["lefts"] == counted[10]["rights"] == 10
-    assert all(row["confidence"] > 0.5 for row in counted.values())
 
 
 def test_boilerplate_repeats_with_its_surroundings_and_does_not_count(found):
@@ -110,6 +118,14 @@ def test_boilerplate_repeats_with_its_surroundings_and_does_not_count(found):
     for run in _texts(found, "copies = 20"):
         assert not runs[run]["different"]
         assert runs[run]["confidence"] < 0.1
+
+
+def test_a_title_that_texts_quote_is_made_of_words_that_go_together(found):
+    runs = {row["run"]: row for row in found[2]}
+    [title] = [run for run, written in _texts(found, "copies = 6").items() if TITLE.lower() in written]
+    assert runs[title]["different"]
+    assert runs[title]["elsewhere"] >= 3
+    assert runs[title]["confidence"] < 0.1
 
 
 def test_the_summary_names_them_and_a_second_search_has_nothing_to_do(found, pool, capsys):

@@ -9,9 +9,11 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.ghosts.draw import DrawSettings, commit, draw
 from pipeline.ghosts.registry import read
-from pipeline.ghosts.survive import SurviveSettings, shown, survive
+from pipeline.ghosts.settings import SurviveSettings
+from pipeline.ghosts.survive import shown, survive
 from pipeline.ingest import IngestSettings, ingest
 from pipeline.workspace import Workspace
+from scorers.profiles import FOLLOWS
 
 pytestmark = pytest.mark.slow  # three dozen stages
 
@@ -34,19 +36,23 @@ def test_own_lines_die_of_deduplication_and_inline_copies_live(place, pool):
     settings = SurviveSettings(documents=200, repetitions=10, identifiers=5, places=("paragraph_end", "own_line"))
     found = survive(workspace.corpus("web"), registry, settings, pool)
     shares = {step: {p: kept / of for p, (kept, of) in own.items()} for step, own in found.shares.items()}
-    assert found.copies == {"paragraph_end": 50, "own_line": 50}
+    ways = ("paragraph_end", "own_line", "paragraph_end, without carrier", "own_line, without carrier")
+    assert found.copies == dict.fromkeys(ways, 50)
     for step in ("nothing", "NFKC"):
-        assert shares[step] == {"paragraph_end": 1, "own_line": 1}
+        assert shares[step] == dict.fromkeys(ways, 1)
     # Of ten copies on lines of their own one is left.
-    assert shares["line dedup"] == {"paragraph_end": 1, "own_line": 0.1}
+    assert shares["line dedup"] == dict(zip(ways, (1, 0.1, 1, 0.1), strict=True))
     assert shares["C4 lines"]["own_line"] == 1
     # The carrier's seven words and ten of the phrase are one span of 13 words in every copy, and never one of 50.
     # (A sentence may break up a span that was repeated before; then the difference says less.)
-    assert max(shares["spans of 13 words"].values()) < 0.2
+    assert max(shares["spans of 13 words"][way] for way in ways[:2]) < 0.2
+    # Ten words alone are no span of 13, unless what stands around them repeats too.
+    assert min(shares["spans of 13 words"][way] for way in ways[2:]) > 0.8
     assert min(shares["spans of 50 words"].values()) > 0.8
-    assert {"dolma-v1", "nemo"} <= shares.keys()
+    assert set(FOLLOWS) <= shares.keys()
     assert min(shares["near-duplicates"].values()) > 0.9
-    assert "own_line" in shown(found)
+    assert shown(found).count("own_line") == 2
+    assert {row["carrier"] for row in found.rows()} == {True, False}
     assert all(row["kept"] <= row["copies"] for row in found.rows())
     assert workspace.store.folders("tmp") == []
     assert set(read(registry.path).repetitions().values()) == {0}
