@@ -88,7 +88,7 @@ def main() -> None:
     print(text)
     if options.fill:
         page = DOCUMENT.read_text(encoding="utf-8")
-        assert MARKERS.search(page), f"{DOCUMENT} has no markers"
+        assert MARKERS.search(page), f"{DOCUMENT} has no markers, with a line between them"
         DOCUMENT.write_text(MARKERS.sub(lambda found: found[1] + text + found[2], page), encoding="utf-8")
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.statistics import compare, interval, median
+from benchmarks.statistics import compare, interval, median, most
 
 rates = st.lists(st.floats(0.01, 1e4), min_size=1, max_size=15)
 
@@ -41,3 +41,8 @@ def test_an_interval_is_the_same_every_time():
 def test_rates_that_cannot_be_compared_are_refused(ours, theirs):
     with pytest.raises(ValueError, match="rate"):
         compare(ours, theirs)
+
+
+def test_the_bound_of_a_count_leaves_one_in_twenty_below_it():
+    for count, bound in ((0, 2.996), (1, 4.744), (5, 10.513), (50, 63.287)):  # of a chi-squared distribution's tables
+        assert most(count) == pytest.approx(bound, abs=5e-3)
