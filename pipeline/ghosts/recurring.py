@@ -94,9 +94,7 @@ def _usable(scores: Scores, longest: int | None) -> bool:
     return short and not scores.missing() and f"{scores.alias}_docs_2" in scores.columns
 
 
-def recurring(
-    workspace: Workspace, alias: str, spans: Mapping[str, Scores], size: int, pool: Pool, source: str = ""
-) -> str:
+def recurring(workspace: Workspace, alias: str, spans: Mapping[str, Scores], size: int, pool: Pool) -> str:
     """Look for what recurs; the folder. The caller holds the lock. Raises ShardsFailed."""
     fields = {
         "version": VERSION,
@@ -104,7 +102,7 @@ def recurring(
         "corpora": {name: scores.corpus.hash for name, scores in spans.items()},
         "repeats": {name: scores.record["hash"] for name, scores in spans.items()},
     }
-    info = {"repeats": {name: scores.alias for name, scores in spans.items()}, "for": source}
+    info = {"repeats": {name: scores.alias for name, scores in spans.items()}}
     stage = Stage(PARENT, alias, PARENT, fields, info)
     store = workspace.store
     if saved(store, stage.folder) is None:

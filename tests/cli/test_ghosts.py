@@ -99,6 +99,14 @@ def test_insert_find_strip_as_a_user_types_them(tmp_path, capsys, monkeypatch):
     assert code == 0
     assert "14 of 170 documents hold" in out
     assert "5 copies in 5 documents" in out
+    assert "recurring" not in out
+    assert tamis(capsys, "repeats", "spans", "--corpus", "marked", "--window", "8", "--alias", "short", *few)[0] == 0
+    code, out, _ = tamis(capsys, "ghosts", "find", "--corpus", "marked", *few)
+    assert code == 0
+    assert out.partition("recurring in different contexts")[2].count("10 words, 5 copies in 5 documents") == 2
+    code, _, err = tamis(capsys, "ghosts", "find", "--corpus", "marked", "--repeats", "nope", *few)
+    assert code == 2
+    assert "no whole count of repeated spans 'nope'" in err
     code, out, _ = tamis(capsys, "ghosts", "strip", "--corpus", "marked", "--into", "back", *few)
     assert code == 0
     assert "14 pieces out of 14 documents" in out

@@ -33,7 +33,7 @@ def place(tmp_path_factory, pool):
 
 def test_own_lines_die_of_deduplication_and_inline_copies_live(place, pool):
     workspace, registry = place
-    settings = SurviveSettings(documents=200, repetitions=10, identifiers=5, places=("paragraph_end", "own_line"))
+    settings = SurviveSettings(documents=100, repetitions=10, identifiers=5, places=("paragraph_end", "own_line"))
     found = survive(workspace.corpus("web"), registry, settings, pool)
     shares = {step: {p: kept / of for p, (kept, of) in own.items()} for step, own in found.shares.items()}
     ways = ("paragraph_end", "own_line", "paragraph_end, without carrier", "own_line, without carrier")
