@@ -17,6 +17,7 @@ document at a time goes without.
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -40,6 +41,8 @@ from scorers.ghosts.recurring import VERSION, content_windows, stretches, word_p
 from scorers.texts import Texts
 
 WINDOWS = pa.schema([("hash", pa.uint64()), ("row", pa.int64())])
+ROW_BITS = 36
+"""Of a document's number: its row in the shard; the number of the shard stands above."""
 STRETCHES = pa.schema(
     [
         ("id", pa.string()),
@@ -88,7 +91,9 @@ def repeats_of(corpora: Sequence[Corpus], size: int, alias: str | None = None) -
 def _usable(scores: Scores, longest: int | None) -> bool:
     fields = scores.record["fields"]
     settings = fields.get("settings") or {}
-    if fields.get("repeats") is None or "window" not in settings or settings.get("tokenizer") or settings.get("winnow"):
+    if fields.get("repeats") is None or "window" not in settings or scores.record["info"].get("against"):
+        return False
+    if settings.get("tokenizer") or settings.get("winnow"):
         return False
     short = longest is None or settings["window"] <= longest
     return short and not scores.missing() and f"{scores.alias}_docs_2" in scores.columns
@@ -166,17 +171,21 @@ def _step(
 
 
 def _shared(store: Store, files: Sequence[str]) -> pa.Table:
-    """Hashes that more than one document has, sorted, with their copies."""
-    connection = duckdb.connect()
-    parts = []
-    for number, file in enumerate(files):
-        table = read_narrow(store, file)
-        parts.append(table.append_column("file", pa.array(np.full(table.num_rows, number, np.int32))))
-    connection.register("windows", pa.concat_tables(parts))
-    return connection.sql(
-        """SELECT hash, count(*) AS copies FROM windows GROUP BY hash HAVING count(DISTINCT (file, "row")) > 1
-        ORDER BY hash"""
-    ).to_arrow_table()
+    """Hashes that more than one document has, sorted, with their copies. What memory cannot hold goes to disk."""
+
+    def parts() -> Iterator[pa.RecordBatch]:
+        for number, file in enumerate(files):
+            table = read_narrow(store, file)
+            document = pc.add(table.column("row"), number << ROW_BITS)
+            yield from pa.table([table.column("hash"), document], schema=schema).to_batches()
+
+    schema = pa.schema([("hash", pa.uint64()), ("document", pa.int64())])
+    with tempfile.TemporaryDirectory() as scratch, duckdb.connect(config={"temp_directory": scratch}) as connection:
+        connection.register("windows", pa.RecordBatchReader.from_batches(schema, parts()))
+        return connection.sql(
+            """SELECT hash, count(*) AS copies FROM windows GROUP BY hash HAVING min(document) <> max(document)
+            ORDER BY hash"""
+        ).to_arrow_table()
 
 
 def _pairs(store: Store, files: Sequence[str]) -> pa.Table:
