@@ -13,6 +13,7 @@ import pytest
 
 from docs.nav import on_config
 from tests.docs.pages import ROOT, Page, pages
+from tests.workspaces import small
 
 pytestmark = pytest.mark.docs
 PAGES = pages()
@@ -45,6 +46,36 @@ def test_every_command_of_tamis_stands_in_the_docs() -> None:
     names += [group.name or "" for group in app.registered_groups]
     assert len(names) > 12
     assert [name for name in names if f"tamis {name}" not in shown] == []
+
+
+def test_every_view_stands_in_the_cookbook_with_its_columns(tmp_path: Path) -> None:
+    from pipeline.views import FIXED, opened
+
+    page = (ROOT / "docs" / "cookbook.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \|[^|]*\| ([^|]*) \|", page, re.MULTILINE)
+    shown = {name: re.findall(r"`(\w+)`", columns) for name, columns in rows}
+    assert [name for name in FIXED if name not in shown] == []
+    assert [name for name in shown if name not in FIXED] == []
+    with opened(small(f"{tmp_path}/w")) as connection:
+        for name in FIXED:
+            there = [row[0] for row in connection.sql(f'DESCRIBE "{name}"').fetchall()]
+            if name in ("documents", "scored"):  # what an input and its scores bring comes on top
+                assert set(shown[name]) <= set(there), name
+            elif name == "selection":  # the small workspace's was made without a score to rank by
+                assert set(shown[name]) == {*there, "rank_score"}, name
+            else:
+                assert shown[name] == there, name
+
+
+def test_every_page_of_a_scorer_says_what_is_to_be_said() -> None:
+    from scorers import SCORERS
+
+    pages = {"profile": "profiles.md", "ghosts": "ghosts.md"}
+    for name in SCORERS:
+        text = (ROOT / "docs" / pages.get(name, f"scorers/{name}.md")).read_text().lower()
+        # lengths measures nobody's formula; a profile's sources are the tools.
+        wanted = ("| column |", "cost", "limits", *(["arxiv.org/abs"] if name not in ("lengths", "profile") else []))
+        assert [word for word in wanted if word not in text] == [], name
 
 
 def test_every_scorer_stands_in_the_list_of_scorers() -> None:
