@@ -94,6 +94,7 @@ BODIES = {
     "ingest": _rates,
     "pass": _rates,
     "plan": _rates,
+    "page": _rates,
     "linear": _rates,
     "repeats": _rates,
     "strength": _rates,

@@ -67,6 +67,13 @@ def _plan(options: argparse.Namespace) -> dict[str, Any]:
     return planning.measure(10_000 if options.mb >= FULL_MB else 500, options.repeats)
 
 
+def _page(options: argparse.Namespace) -> dict[str, Any]:
+    from benchmarks import page
+
+    # 1 GB where the others take 100 MB.
+    return page.measure(options.mb * 10, options.repeats)
+
+
 def _repeats(options: argparse.Namespace) -> dict[str, Any]:
     from benchmarks import repeats
 
@@ -149,6 +156,7 @@ COMPARISONS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "ingest": _ingest,
     "pass": _pass,
     "plan": _plan,
+    "page": _page,
     "linear": _linear,
     "repeats": _repeats,
     "strength": _strength,
