@@ -14,3 +14,4 @@ step sql "SELECT reason, count(*) AS rows FROM rejects GROUP BY reason ORDER BY 
 step sql "SELECT selection, reason, count(*) AS documents FROM selection GROUP BY ALL ORDER BY ALL"
 step sql "SELECT round(preselect_score, 4) AS quality, tokens, id FROM scored ORDER BY preselect_score DESC LIMIT 3"
 printf '\nThe dataset: %s\n' "$(ls -d "$TAMIS_WORKSPACE"/exports/best-*)"
+printf 'A page to look at: .venv/bin/tamis report -w %s -o report.html\n' "$TAMIS_WORKSPACE"

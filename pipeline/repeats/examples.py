@@ -138,7 +138,8 @@ def chosen(workspace: Workspace, alias: str | None, ranking: str, most: int) -> 
     name = alias if alias is not None else (names[-1] if names else "")
     if name not in names:
         known = ", ".join(names) or "none yet; `tamis repeats spans` makes one"
-        raise UserError(f"no count of spans {name!r} in {workspace.url} (there: {known})")
+        called = f" {name!r}" if name else ""
+        raise UserError(f"no count of spans{called} in {workspace.url} (there: {known})")
     table = read_narrow(workspace.store, f"{counts[name]}/spans.parquet")
     rows = table.filter(pc.equal(table.column("ranking"), ranking)).slice(0, most)
     return name, rows.to_pylist()
