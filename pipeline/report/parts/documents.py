@@ -32,15 +32,16 @@ WITH cells AS (
   UNION
   SELECT corpus, unnest(min_by({{'shard': shard, 'id': id}}, hash(id), {reason})) FROM selection
   GROUP BY corpus, selection, reason
+), chosen AS (
+  SELECT corpus, d.shard AS shard, d.id AS id FROM picked GROUP BY ALL
 ), reasons AS (
   SELECT corpus, shard, id, list({{'selection': selection, 'reason': coalesce(reason, 'kept')}} ORDER BY selection)
     AS selections
-  FROM selection GROUP BY corpus, shard, id
+  FROM selection SEMI JOIN chosen USING (corpus, shard, id) GROUP BY corpus, shard, id
 )
 SELECT corpus, left(id, {id}) AS id, source, selections, {columns}
   length(text) AS characters, left(text, {characters}) AS text
-FROM (SELECT corpus, d.shard AS shard, d.id AS id FROM picked GROUP BY ALL)
-JOIN documents USING (corpus, shard, id) {join}LEFT JOIN reasons USING (corpus, shard, id)
+FROM chosen JOIN documents USING (corpus, shard, id) {join}LEFT JOIN reasons USING (corpus, shard, id)
 ORDER BY hash(id), id, corpus
 """
 BY_SCORE = """SELECT corpus, unnest(min_by({{'shard': shard, 'id': id}}, hash(id), {each})) AS d FROM placed
