@@ -65,6 +65,8 @@ def summary(runs: list[dict[str, Any]], megabytes: float) -> dict[str, Any]:
         shown = f"{some[0]['bytes'] / 1e6:,.0f} MB"
         lines.append(line(f"{shown}: both passes, one core", "MB/s", [run["mb_per_s"] for run in some]))
         lines.append(line(f"{shown}: of the core's time", "MB/s", [run["bytes"] / 1e6 / run["cpu"] for run in some]))
+        # What it lacks to 1 it waited for the disk, or for others who had the core.
+        lines.append(line(f"{shown}: share of the core that it had", "", [run["cpu"] / run["wall"] for run in some]))
         if size != sizes[0]:
             pairs = zip(some, by_size[sizes[0]], strict=False)
             ratios = [a["wall"] / a["bytes"] / (b["wall"] / b["bytes"]) for a, b in pairs]
