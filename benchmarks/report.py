@@ -100,6 +100,7 @@ BODIES = {
     "strength": _rates,
     "ghosts": _rates,
     "ghost_kinds": _rates,
+    "ghost_recurring": _rates,
     "demo": _rates,
     "losses": _rates,
     "loader": _rates,

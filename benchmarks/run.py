@@ -135,6 +135,12 @@ def _ghosts(options: argparse.Namespace) -> dict[str, Any]:
     return ghosts.measure(options.mb, options.repeats)
 
 
+def _ghost_recurring(options: argparse.Namespace) -> dict[str, Any]:
+    from benchmarks import ghost_recurring
+
+    return ghost_recurring.measure(options.mb)
+
+
 def _ghost_kinds(options: argparse.Namespace) -> dict[str, Any]:
     from benchmarks import ghosts
 
@@ -162,6 +168,7 @@ COMPARISONS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "strength": _strength,
     "ghosts": _ghosts,
     "ghost_kinds": _ghost_kinds,
+    "ghost_recurring": _ghost_recurring,
     "demo": _demo,
     "loader": _loader,
     "losses": _losses,
