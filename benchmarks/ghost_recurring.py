@@ -76,7 +76,8 @@ def measure(megabytes: float) -> dict[str, Any]:
     return {
         "lines": lines,
         "about": f"{words:.2f} million words of manuals; {EACH} phrases of ten words for each number of copies, at "
-        f"ends of paragraphs, without carriers; spans of {WINDOW} words. The upper end is a bound with 95 % confidence.\n",
+        f"ends of paragraphs, without carriers; spans of {WINDOW} words. The upper end is a bound with 95 % "
+        "confidence.\n",
     }
 
 
