@@ -28,9 +28,9 @@ PARENT = "recurring"
 
 VIEWS = ("insertions", "ghost_runs", "ghost_recurring")
 RECURRING, SAME = 0.7, 0.05
-"""In 14.5 million words of manuals, which quote each other's titles in many languages, 5 runs passed for drawn ones: 0.34
-per million (benchmarks/ghost_recurring.py). With one identifier per million words, 0.7 is about the share of such runs
-that are identifiers."""
+"""In 14.5 million words of manuals, which quote each other's titles in many languages, 5 runs passed for drawn ones
+(benchmarks/ghost_recurring.py): 0.34 per million. With one identifier per million words, 0.7 is about the share of
+such runs that are identifiers."""
 _TYPES = {"string": "VARCHAR", "int64": "BIGINT"}
 _RUNS = {
     "stage": "VARCHAR",
