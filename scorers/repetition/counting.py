@@ -36,6 +36,8 @@ _ONE, _32 = np.uint64(1), np.uint64(32)
 _SOURCE = np.uint64(63)
 _ANSWERED = np.uint64(1 << 63)
 _HAS_ENTRY = np.uint32(1 << 31)
+_ROOM = 1 << 12
+"""Records for which there is room, or what is full grows: a kernel is never called for a handful of them."""
 _FIELDS = 5  # key; answered bit, check and last document; occurrences and documents; sources; sources with two
 RECORD_BYTES, TABLE_BYTES, SCRATCH_BYTES = 16, 54, 28
 """Memory of a record; of a distinct record in the table, at most, slots included; and of sorting a record of a slab
@@ -108,8 +110,9 @@ class Table:
         """sources, and sources with at least two occurrences, as bits: what ``Answers.sets`` points to, once sealed"""
         self._slots = np.zeros(1 << max(int(expected * 1.4).bit_length(), 10), np.uint32)
         # Pages that are never written to cost nothing.
-        self._firsts = np.empty((max(expected, 8) if references is None else 0, 2), np.uint64)
-        self._entries = np.empty((max(expected // 2 if references is None else expected, 8), _FIELDS), np.uint64)
+        self._firsts = np.empty((expected + _ROOM if references is None else 0, 2), np.uint64)
+        entries = expected // 2 if references is None else expected
+        self._entries = np.empty((entries + _ROOM, _FIELDS), np.uint64)
         self._used = np.zeros(2, np.int64)  # of _firsts, of _entries
         self._set_of = np.zeros(0, np.uint32)
 
@@ -119,17 +122,17 @@ class Table:
         limit = np.uint64(2**32 if self.references is None else self.references)
         done = 0
         while done < len(slab.records):
-            # At most three quarters full, whatever comes: all that is left may be new, or may be the second.
-            room = len(self._slots) * 3 // 4 - self.distinct
-            if room <= 0:
-                self._grow()
-                continue
+            # All that is left may be new, or may be the second. Slots are at most three quarters full.
+            least = min(len(slab.records) - done, _ROOM)
             firsts, entries = self._used.tolist()
-            if whole and firsts == len(self._firsts):
+            if len(self._slots) * 3 // 4 - self.distinct < least:
+                self._grow()
+            if whole and len(self._firsts) - firsts < least:
                 self._firsts = _doubled(self._firsts, firsts)
-            if entries == len(self._entries):
+            if len(self._entries) - entries < least:
                 self._entries = _doubled(self._entries, entries)
-            room = min(room, len(self._entries) - entries, len(self._firsts) - firsts if whole else room)
+            room = min(len(self._slots) * 3 // 4 - self.distinct, len(self._entries) - entries)
+            room = min(room, len(self._firsts) - firsts) if whole else room
             part = slab.records[done : done + room]
             shifts = np.uint64(self.bits), self._shift()
             found, counted = _count(part, self._slots, self._firsts, self._entries, self._used, *shifts, limit, whole)
@@ -171,7 +174,7 @@ class Table:
 
     def _grow(self) -> None:
         old = self._slots
-        self._slots = np.zeros(2 * len(old), np.uint32)
+        self._slots = np.zeros(max(2 * len(old), 2 * _ROOM), np.uint32)
         _move(old, self._slots, self._firsts, self._entries, np.uint64(self.bits), self._shift())
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scorers.repetition import counting
 from scorers.repetition.counting import LATER, Slab, Table, route
 from scorers.repetition.windows import CHECK_SHIFT, SOURCE_SHIFT
 
@@ -114,3 +116,21 @@ def test_a_table_grows_past_what_was_expected() -> None:
         table.add(Slab.of(records[begin : begin + 7_000], 0))
     table.seal()
     assert (table.distinct, table.counted) == (50_000, 50_000)
+
+
+def test_a_table_that_is_almost_full_is_not_filled_record_by_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    count = counting._count
+    monkeypatch.setattr(counting, "_count", lambda *values: calls.append(1) or count(*values))
+    # All of them again and again: nothing new comes, and the room that is left stays what it was.
+    keys = np.random.default_rng(0).integers(0, 2**64, 12_287, np.uint64)
+    records = np.zeros((20 * len(keys), 2), np.uint64)
+    records[:, 0] = np.tile(keys, 20)
+    table = Table(0, expected=10)
+    for part in np.array_split(records, 7):
+        table.add(Slab.of(part, 0))
+    table.seal()
+    pairs, numbers = table.spectrum()
+    assert pairs.tolist() == [[20, 1]]
+    assert numbers.tolist() == [12_287]
+    assert len(calls) < 100
