@@ -9,7 +9,7 @@ VENV_VLLM := .venv-vllm
 STAMP_VLLM := $(VENV_VLLM)/.tamis-installed
 
 # Targets without files of their name.
-.PHONY: readme peers help demo test test-long test-lm test-vllm vllm test-browser docs screenshots lint bench bench-lm bench-vllm bench-data bench-ghost-texts bench-model bench-peers experiments experiments-preselect experiments-selections experiments-repeated experiments-membership experiments-methods experiments-tokens clean faults fuzz audit scale
+.PHONY: readme peers peers-tokens help demo test test-long test-lm test-vllm vllm test-browser docs screenshots lint bench bench-lm bench-vllm bench-data bench-ghost-texts bench-model bench-peers experiments experiments-preselect experiments-selections experiments-repeated experiments-membership experiments-methods experiments-tokens clean faults fuzz audit scale
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -120,6 +120,10 @@ bench-model: bench-data  ## the classifier of the benchmark, trained on them (a 
 
 bench-peers: $(STAMP)  ## environments of the systems that Tamis is compared with
 	$(BIN)/python -m benchmarks.peers
+
+peers-tokens: $(STAMP)  ## the trainers that token exports are for, and the exports loaded with them
+	$(BIN)/python -m benchmarks.trainers
+	$(BIN)/python -m pytest tests/pipeline/tokens/test_readers.py
 
 peers: bench-peers  ## what datatrove, dolma and NeMo Curator say of some documents: the goldens of the tests
 	$(BIN)/python -m benchmarks.goldens

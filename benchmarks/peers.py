@@ -49,18 +49,22 @@ def install(name: str) -> None:
         return
     folder = VENVS / name
     say(f"making {shown(folder)}: {' '.join(REQUIREMENTS[name])}")
-    python, target = OTHER_PYTHON.get(name, sys.executable), ["--python", str(python_of(name))]
+    pip = fresh(name, OTHER_PYTHON.get(name, sys.executable))
+    subprocess.run([*pip, "setuptools<81", "wheel"], check=True)
+    subprocess.run([*pip, *REQUIREMENTS[name]], check=True)
+    (folder / "requirements").write_text(_wanted(name))
+
+
+def fresh(name: str, python: str) -> list[str]:
+    """Make an empty environment; the command that installs into it what follows."""
+    folder, target = VENVS / name, ["--python", str(python_of(name))]
     # The Makefile puts uv into .venv; pip does the same but searches minutes for versions of dolma's that fit.
     if importlib.util.find_spec("uv"):
         uv = [sys.executable, "-m", "uv"]
         subprocess.run([*uv, "venv", "-q", "--clear", "--python", python, str(folder)], check=True)
-        pip = [*uv, "pip", "install", "-q", "--compile-bytecode", *target]
-    else:
-        subprocess.run([python, "-m", "venv", "--clear", "--without-pip", str(folder)], check=True)
-        pip = [sys.executable, "-m", "pip", *target, "install", "-q"]
-    subprocess.run([*pip, "setuptools<81", "wheel"], check=True)
-    subprocess.run([*pip, *REQUIREMENTS[name]], check=True)
-    (folder / "requirements").write_text(_wanted(name))
+        return [*uv, "pip", "install", "-q", "--compile-bytecode", *target]
+    subprocess.run([python, "-m", "venv", "--clear", "--without-pip", str(folder)], check=True)
+    return [sys.executable, "-m", "pip", *target, "install", "-q"]
 
 
 def versions(name: str) -> dict[str, str]:

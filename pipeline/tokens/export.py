@@ -7,11 +7,11 @@
                   is cut off, so that the trainer finds the end of the turn at the end
     trl           input_ids, attention_mask, labels, assistant_masks: TRL and the Hugging Face Trainer
     axolotl       exactly input_ids, attention_mask, labels
-    llamafactory  a saved dataset of input_ids, attention_mask, labels, loss_weights (float): `tokenized_path`, and the
-                  model inputs of its v1 engine
-    olmo          raw token files and raw bool files for `label_mask_paths`
+    llamafactory  dataset/: a saved dataset of input_ids, attention_mask, labels, for `tokenized_path`, whose collator
+                  stumbles over any further column; data/: the same with loss_weights (float), for its v1 engine
+    olmo          raw token files, raw bool files for `label_mask_paths`, and where documents begin and end (.csv.gz)
     torchtune     tokens, mask (true: no loss)
-    skyrl         input_ids, loss_mask
+    skyrl         input_ids, loss_mask; its loader takes no other format in the folder: data/ alone
 
 Labels are aligned to the tokens, -100 where there is no loss: models shift them themselves. Tokens without loss stay as
 context. A sample without a token to learn is left out and counted. One file per shard, in the order of the corpus;
@@ -20,12 +20,15 @@ context. A sample without a token to learn is left out and counted. One file per
 
 from __future__ import annotations
 
+import gzip
 import os
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,7 +47,7 @@ from pipeline.tokens.settings import ExportTokensSettings
 from pipeline.tokens.table import TokenTable, open_table
 from pipeline.workspace import Workspace, checked_name
 
-VERSION = 1
+VERSION = 2
 RECORD = "tokens.json"
 NO_LOSS = -100
 MASKS = {"selected": "selected", "control": "control", "all": "loss_mask"}
@@ -192,7 +195,10 @@ FILES: dict[str, tuple[str, ...]] = {
         ("parquet", "trl", "axolotl", "llamafactory", "torchtune", "skyrl"),
         ("train-{n:05d}-of-{count:05d}.parquet",),
     ),
-    "olmo": ("tokens-{n:05d}-of-{count:05d}.npy", "label_mask-{n:05d}-of-{count:05d}.npy"),
+    "olmo": tuple(
+        f"{name}-{{n:05d}}-of-{{count:05d}}.{ending}"
+        for name, ending in (("tokens", "npy"), ("label_mask", "npy"), ("tokens", "csv.gz"))
+    ),
 }
 """Files of a shard, below data/. The ending .npy is what OLMo-core's own have, though there is no header in them."""
 
@@ -289,10 +295,17 @@ def _write_parquet(task: _Task, samples: Samples) -> dict[str, Any]:
 
 
 def _write_raw(task: _Task, samples: Samples) -> dict[str, Any]:
+    # A conversation has several ends of turns, so its own end cannot be found by them: OLMo-core reads it beside.
+    spans = "".join(f"{first},{end}\n" for first, end in pairwise(samples.offsets.tolist()))
+    contents = (
+        samples.ids.astype(task.kind).tobytes(),
+        samples.learn.tobytes(),
+        gzip.compress(spans.encode(), mtime=0),
+    )
     facts = {}
-    for name, values in zip(task.names, (samples.ids.astype(task.kind), samples.learn), strict=True):
+    for name, content in zip(task.names, contents, strict=True):
         with task.place.store.writing(task.place.file(f"data/{name}")) as path:
-            values.tofile(path)
+            Path(path).write_bytes(content)
             facts[name] = file_facts(path)
     return facts[task.names[0]]
 
@@ -302,12 +315,12 @@ WRITERS["olmo"] = _write_raw
 
 
 def _save_dataset(place: _Place, names: list[str]) -> None:
-    """The Parquet files as a folder of `save_to_disk`, beside them."""
+    """The Parquet files, without loss_weights, as a folder of `save_to_disk` beside them."""
     from datasets import Dataset, disable_progress_bars
 
     if not sys.stderr.isatty():
         disable_progress_bars()
     with tempfile.TemporaryDirectory(prefix="tamis-") as cache:
         files = [place.store.path(place.file(f"data/{name}")) for name in names]
-        found = Dataset.from_parquet(files, cache_dir=cache)
+        found = Dataset.from_parquet(files, cache_dir=cache, columns=list(COLUMNS["axolotl"]))
         found.save_to_disk(place.store.path(place.file("dataset")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -128,8 +129,7 @@ def test_datasets_opens_the_folders(workspace: Workspace, pool: Pool, selected: 
     assert found.to_list() == rows
     record, rows = exported(workspace, pool, "llamafactory")
     saved = datasets.load_from_disk(f"{record['folder']}/dataset")
-    assert saved.to_list() == rows
-    assert saved.features["loss_weights"].feature.dtype == "float32"
+    assert saved.to_list() == [{name: row[name] for name in COLUMNS["axolotl"]} for row in rows]
 
 
 def test_raw_files_are_tokens_and_bools_of_one_length(
@@ -137,41 +137,19 @@ def test_raw_files_are_tokens_and_bools_of_one_length(
 ) -> None:
     record, _ = exported(workspace, pool, "olmo")
     folder = Path(record["folder"], "data")
-    ids, masks = [], []
+    ids, masks, spans, before = [], [], [], 0
     for file in sorted(folder.glob("tokens-*.npy")):
         ids.append(np.fromfile(file, record["token_type"]))
         masks.append(np.fromfile(folder / file.name.replace("tokens", "label_mask"), bool))
         assert len(ids[-1]) == len(masks[-1])
+        lines = gzip.decompress(file.with_suffix(".csv.gz").read_bytes()).decode().splitlines()
+        spans += [(int(a) + before, int(b) + before) for a, b in (line.split(",") for line in lines)]
+        before += len(ids[-1])
     assert record["token_type"] == "uint16"
     assert np.concatenate(ids).tolist() == [i for name in selected for i in TAKING[name]["input_ids"]]
     assert np.concatenate(masks).tolist() == [keep for learn in selected.values() for keep in learn]
-
-
-def test_olmo_core_reads_tokens_and_label_masks(
-    workspace: Workspace, pool: Pool, selected: dict[str, list[bool]], tmp_path: Path
-) -> None:
-    pytest.importorskip("olmo_core")
-    from olmo_core.data.numpy_dataset import NumpyFSLDataset
-
-    record, _ = exported(workspace, pool, "olmo")
-    files = sorted(Path(record["folder"], "data").glob("tokens-*.npy"))
-    masks = [file.with_name(file.name.replace("tokens", "label_mask")) for file in files]
-    found = NumpyFSLDataset(
-        *files,
-        sequence_length=16,
-        pad_token_id=0,
-        eos_token_id=1,
-        vocab_size=300,
-        dtype=np.uint16,
-        label_mask_paths=masks,
-    )
-    found.work_dir = tmp_path
-    whole = [(np.fromfile(a, np.uint16), np.fromfile(b, bool)) for a, b in zip(files, masks, strict=True)]
-    rows = [(ids[i : i + 16], mask[i : i + 16]) for ids, mask in whole for i in range(0, len(ids) - 15, 16)]
-    assert len(found) == len(rows) > 5
-    for item, (ids, mask) in zip((found[i] for i in range(len(found))), rows, strict=True):
-        assert item["input_ids"].tolist() == ids.tolist()
-        assert item["label_mask"].tolist() == mask.tolist()
+    ends = np.cumsum([len(learn) for learn in selected.values()]).tolist()
+    assert spans == list(zip([0, *ends], ends, strict=False))
 
 
 @pytest.mark.parametrize("packing", [False, True])
