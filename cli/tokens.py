@@ -190,6 +190,40 @@ def export(
     typer.echo(record["folder"])
 
 
+@app.command("evolve")
+def evolve(
+    config: Annotated[str, typer.Argument(help="A YAML file with corpus, parts, rho and a training recipe.")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, such as rho=0.7.")
+    ] = None,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Begin beside an unfinished part that has other settings.")
+    ] = False,
+    workspace: WorkspaceOption = None,
+    workers: WorkersOption = None,
+    scheduler: SchedulerOption = None,
+    memory: MemoryOption = None,
+) -> None:
+    """Self-evolving Token Cleaning: the newest checkpoint chooses the tokens of the next part, and is trained on them.
+
+    The same command goes on where an interrupted one stopped.
+    """
+    from pipeline.execute import Compute
+    from pipeline.extras import needed
+    from pipeline.workspace import Workspace, default_url
+
+    needed("training", "lm", "torch", "transformers")
+    from pipeline.tokens.evolve import evolve as run_evolution
+    from pipeline.tokens.evolve import read_evolution
+
+    wanted, place = read_evolution(config, settings or [])
+    where = Workspace(workspace or place or default_url())
+    folder = run_evolution(
+        where, wanted, Compute(workers, scheduler, memory), lambda text: typer.echo(text, err=True), anew
+    )
+    typer.echo(where.store.shown(folder))
+
+
 def _folders(items: list[str]) -> dict[str, str]:
     """{role: folder} of ROLE=FOLDER texts."""
     from pipeline.errors import UserError

@@ -35,6 +35,7 @@ from pipeline.resident import check_gpu, close_model, on_gpu, resident
 from pipeline.shards import batches, file_facts, write_narrow
 from pipeline.stage import Stage, saved
 from pipeline.tokens.encode import ASSISTANT, OTHER, TEXT, USER, Encoded, encode_document, identity, tokenizing_of
+from pipeline.tokens.ranking import part_of
 from pipeline.tokens.settings import Checkpoint, ScoreTokensSettings
 from pipeline.trainer.encode import Tokenizing, Unfit
 from pipeline.workspace import Corpus, Workspace
@@ -105,6 +106,8 @@ def planned(workspace: Workspace, settings: ScoreTokensSettings, limit: int | No
             "trust_remote_code": settings.trust_remote_code,
             "limit": limit,
         }
+        if settings.part is not None:
+            fields |= {"part": [*settings.part, settings.seed]}
         info = {"model": settings.checkpoints[role].model, "adapter": settings.checkpoints[role].adapter}
         stage = Stage("token-pass", role, f"token-passes/{corpus.name}", fields, info)
         made[role] = Pass(stage, settings, how, place, adapter, context, threads, layer)
@@ -220,12 +223,16 @@ def read_documents(job: Job, documents: str, messages: bool, more: Sequence[str]
     return pa.concat_tables(tables) if tables else pa.table({name: pa.array([], pa.string()) for name in columns})
 
 
-def encoded(how: Tokenizing, documents: pa.Table) -> list[Encoded | Unfit]:
+def encoded(settings: ScoreTokensSettings, how: Tokenizing, documents: pa.Table) -> list[Encoded | Unfit]:
     """The tokens of each document, or why it has none."""
+    ids = documents.column("id").to_pylist()
     texts = documents.column("text").to_pylist()
     told = documents.column("messages").to_pylist() if "messages" in documents.column_names else [None] * len(texts)
     made: list[Encoded | Unfit] = []
-    for text, messages in zip(texts, told, strict=True):
+    for name, text, messages in zip(ids, texts, told, strict=True):
+        if settings.part is not None and part_of(name, settings.part[1], settings.seed) != settings.part[0]:
+            made.append(Unfit("other_part"))
+            continue
         try:
             made.append(encode_document(how, text, messages))
         except Unfit as error:
@@ -241,7 +248,7 @@ def run_shard(job: Job) -> dict[str, Counts | Exception]:
     [(target, _)] = job.outputs
     settings = one.settings
     documents = read_documents(job, task.documents, task.has_messages)
-    made = encoded(one.how, documents)
+    made = encoded(settings, one.how, documents)
     fit = [document for document in made if isinstance(document, Encoded)]
     offsets = np.cumsum([0, *(len(document.ids) for document in fit)])
     sequences = Sequences(

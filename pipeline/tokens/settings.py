@@ -23,6 +23,12 @@ reference: tuned on data that is known to be good."""
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+def check_part(part: tuple[int, int] | None) -> None:
+    """Raises ValueError for a part that there is not."""
+    if part is not None and not 0 <= part[0] < part[1]:
+        raise ValueError(f"`part` {list(part)}: expected [t, n] with 0 <= t < n")
+
+
 class Checkpoint(BaseModel):
     """A model, with a LoRA adapter on it or without."""
 
@@ -71,6 +77,10 @@ class ScoreTokensSettings(BaseModel):
     threads: Annotated[int, Field(ge=1)] | None = None
     """of torch on a CPU, part of the hash, for sums round by it; None: one per core"""
     trust_remote_code: bool = False
+    part: tuple[int, int] | None = None
+    """(t, n): only the documents of part t of n, from 0, by a hash of the id; the others have no tokens"""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """of the parts; a selection of one has the same"""
 
     @model_validator(mode="before")
     @classmethod
@@ -85,6 +95,7 @@ class ScoreTokensSettings(BaseModel):
             raise ValueError("give at least one checkpoint: `earlier`, `later` or `reference`")
         if self.attention is not None and self.attention not in self.checkpoints:
             raise ValueError(f"`attention` is of {self.attention!r}, which is not given")
+        check_part(self.part)
         return self
 
     @property
@@ -141,8 +152,7 @@ class SelectTokensSettings(BaseModel):
 
     @model_validator(mode="after")
     def _complete(self) -> SelectTokensSettings:
-        if self.part is not None and not 0 <= self.part[0] < self.part[1]:
-            raise ValueError(f"`part` {list(self.part)}: expected [t, n] with 0 <= t < n")
+        check_part(self.part)
         if self.weaker is not None and self.weaker == self.compared[1]:
             raise ValueError("`weaker` and `stronger` are the same checkpoint: all differences would be 0")
         return self

@@ -12,6 +12,7 @@ tokens:
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,19 +123,21 @@ def known_steps(workspace: Workspace, name: str, settings: TokensSettings) -> li
     ]
 
 
+def for_models(device: str, compute: Compute) -> Compute:
+    """Where models run: in one worker on this machine, or in those with the resource GPU of the run's cluster."""
+    offers = {"GPU": 1.0} if on_gpu(device) else None
+    return Compute(1, compute.scheduler, None if compute.scheduler is None else compute.memory, offers)
+
+
 def make_tokens(
     workspace: Workspace, name: str, settings: TokensSettings, pool: Pool, limit: int | None = None
 ) -> None:
-    """Make what is not made yet. The caller holds the lock.
-
-    Models run in a worker of their own on this machine, or in those with the resource GPU of the run's cluster.
-    """
+    """Make what is not made yet. The caller holds the lock. Models run in the workers of `for_models`."""
     passes = planned(workspace, scoring(settings), limit)
     shards = shards_of(workspace.corpus(settings.corpus), limit)
     if any(pending(workspace, one.stage.folder, shards) for one in passes.values()):
-        offers = {"GPU": 1.0} if on_gpu(settings.device) else None
-        memory = None if pool.compute.scheduler is None else pool.compute.memory
-        with Pool(Compute(1, pool.compute.scheduler, memory, offers), workspace) as own:
+        compute = for_models(settings.device, pool.compute)
+        with nullcontext(pool) if pool.compute == compute else Pool(compute, workspace) as own:
             make_passes(workspace, passes, own, limit)
     make_table(workspace, name, passes, pool, limit)
     for selection in settings.selections:

@@ -46,6 +46,7 @@ from pipeline.tokens.passes import (
     read_documents,
     shards_of,
 )
+from pipeline.tokens.settings import ScoreTokensSettings
 from pipeline.trainer.encode import Tokenizing, Unfit
 from pipeline.workspace import Corpus, Workspace, checked_name
 
@@ -55,6 +56,7 @@ PROVENANCE = b"tamis.tokens"
 
 @dataclass(frozen=True)
 class _Task:
+    settings: ScoreTokensSettings
     how: Tokenizing
     documents: str
     messages: bool
@@ -163,7 +165,7 @@ def make_table(
     marked = "held_out" in document_schema(corpus).names
     jobs = []
     for shard, attempt in todo:
-        task = _Task(one.how, corpus.file(shard), has_messages(corpus), marked, folders, provenance)
+        task = _Task(one.settings, one.how, corpus.file(shard), has_messages(corpus), marked, folders, provenance)
         jobs.append(Job(workspace, shard, ((stage.folder, attempt),), task))
     rows = pool.run(jobs, join_shard, f"tokens {name}")
     if failed := {row.shard: row.error or "" for row in rows if not row.done}:
@@ -176,7 +178,7 @@ def join_shard(job: Job) -> dict[str, Counts | Exception]:
     store, task = job.workspace.store, job.task
     [(target, _)] = job.outputs
     documents = read_documents(job, task.documents, task.messages, ["held_out"] if task.held_out else [])
-    made = encoded(task.how, documents)
+    made = encoded(task.settings, task.how, documents)
     fit = [document for document in made if isinstance(document, Encoded)]
     there = np.array([isinstance(document, Encoded) for document in made], bool)
     offsets = np.cumsum([0, *(len(document.ids) for document in fit)])
