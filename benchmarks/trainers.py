@@ -30,7 +30,7 @@ STEPS: dict[str, list[list[str]]] = {
         ["omegaconf", "pyyaml", "tyro<0.9", "torchdata==0.11.0", "sentencepiece", "tiktoken", "av==16.0.0", "pillow"],
         ["--no-deps", "torchaudio==2.11.1", "llamafactory==0.9.5"],
     ],
-    # The last torchao that has the module torchtune's last release imports.
+    # Its last release imports a module that newer torchao has no more.
     "torchtune": [[TORCH, "torchtune==0.6.1", "torchao==0.9.0", "pyarrow"]],
     "olmo-core": [[TORCH, "ai2-olmo-core==3.0.0"]],
     # It asks for Python 3.12, and so do its collators; what reads ready tokens runs on 3.11.

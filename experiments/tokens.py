@@ -1,7 +1,7 @@
 """Does choosing which answer tokens carry loss make a better fine-tuned model than random ones, or than all of them?
 
     python -m experiments.tokens                                  # about half an hour on one core
-    python -m experiments.tokens --tokens 6e5 --base-tokens 6e6   # longer
+    python -m experiments.tokens --tokens 6e5 --seeds 5           # longer
 
 A small Llama is trained on English manuals (`base`), then fine-tuned on questions and answers from Debian's
 documentation (experiments/tokens_text.py: dictionary entries, with a part of the Perl FAQ). Two further checkpoints are
@@ -55,8 +55,8 @@ TEMPLATE = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-TOKENS_PER_TALK = 170
-"""About."""
+TUNED = 120_000
+"""Tokens that the two checkpoints for the scores are tuned on."""
 RHO = 0.6
 SELECTIONS: dict[str, dict[str, Any]] = {
     "rho1": {"method": "rho1", "scope": "batch", "batch": 8},
@@ -69,7 +69,7 @@ LIVE: dict[str, dict[str, Any]] = {
 }
 
 
-def write_text(out: Path, tokens: int, base_tokens: int) -> None:
+def write_text(out: Path, entries: int, base_tokens: int) -> None:
     """The manuals for the base, the conversations, and a tokenizer with a chat template."""
     place = out / "tokenizer"
     place.mkdir(parents=True)
@@ -85,12 +85,11 @@ def write_text(out: Path, tokens: int, base_tokens: int) -> None:
     for rows in talks.values():
         random.Random(0).shuffle(rows)
     foldoc, faq = talks["foldoc"], talks["faq"]
-    count = int(tokens / TOKENS_PER_TALK)
     sets = {
         "held_foldoc": foldoc[:200],
         "held_faq": faq[:60],
         "reference": faq[60:160] + foldoc[200:500],
-        "pool": faq[160:] + foldoc[500 : 500 + count],
+        "pool": faq[160:] + foldoc[500 : 500 + entries],
     }
     for name, rows in sets.items():
         (out / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -161,8 +160,9 @@ def selections_table(workspace: Workspace) -> str:
 
 def main() -> None:
     """See the module."""
-    parser = arguments("Token selections, trained and compared.", tokens=1.5e5, seeds=3)
-    parser.add_argument("--base-tokens", type=float, default=1.5e6)
+    parser = arguments("Token selections, trained and compared.", tokens=1e5, seeds=3)
+    parser.add_argument("--base-tokens", type=float, default=3e6)
+    parser.add_argument("--entries", type=int, default=882, help="of the dictionary, among the data")
     given = parser.parse_args()
     tokens, size = int(given.tokens), Size(given.width, given.layers)
     begun = head(size)
@@ -170,13 +170,13 @@ def main() -> None:
     workspace = Workspace(str(out / "workspace"))
     if not (out / "pool.jsonl").exists():
         shutil.rmtree(out / "tokenizer", ignore_errors=True)
-        write_text(out, tokens, int(given.base_tokens))
+        write_text(out, given.entries, int(given.base_tokens))
     plain = {"tokenizer": str(out / "tokenizer"), "paths": [str(out / "manuals.parquet")]}
     checkpoint(workspace, out, "base", recipe(int(given.base_tokens), size, {}) | {"data": plain}, size)
     talks = {"tokenizer": str(out / "tokenizer"), "messages": "messages"}
     for name, file in (("later", "pool"), ("reference", "reference")):
         data = talks | {"paths": [str(out / f"{file}.jsonl")]}
-        checkpoint(workspace, out, name, tuned(out, data, min(tokens, 120_000), size), size)
+        checkpoint(workspace, out, name, tuned(out, data, TUNED, size), size)
     exports = make_selections(workspace, out)
     data = {"tokenizer": str(out / "tokenizer"), "tokens": "input_ids", "token_weights": "token_weights"}
     values = {
