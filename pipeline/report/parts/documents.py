@@ -15,8 +15,9 @@ EACH_REASON = 12
 CHARACTERS = 1500
 """Of a document's text, at most; the page takes fewer where they would not fit (pipeline.report.page)."""
 ID = 300
+# Nothing with a row per document and score is kept: that would be gigabytes for millions of documents.
 POOL = """
-WITH cells AS (
+WITH cells AS NOT MATERIALIZED (
   SELECT corpus, shard, id, unnest([{values}], recursive := true) FROM scored
 ), ranges AS (
   SELECT corpus, score, min(value) AS lowest, coalesce(nullif(max(value) - min(value), 0), 1) / {bins} AS width,
@@ -45,9 +46,7 @@ FROM chosen JOIN documents USING (corpus, shard, id) {join}LEFT JOIN reasons USI
 ORDER BY hash(id), id, corpus
 """
 BY_SCORE = """SELECT corpus, unnest(min_by({{'shard': shard, 'id': id}}, hash(id), {each})) AS d FROM placed
-  GROUP BY corpus, score, bin
-  UNION
-  SELECT corpus, unnest(min_by({{'shard': shard, 'id': id}}, hash(id), {each})) FROM placed GROUP BY corpus, score, band
+  GROUP BY GROUPING SETS ((corpus, score, bin), (corpus, score, band))
   UNION
   """
 
