@@ -16,6 +16,10 @@ FOUND = """
 SELECT corpus, stage, kind, id AS identifier, words, copies, documents, round(confidence, 6) AS confidence
 FROM ghost_runs ORDER BY confidence DESC, copies DESC, corpus, stage, run LIMIT 50
 """
+RECURRING = """
+SELECT stage, run, words, copies, documents, corpora, lefts, rights, different, elsewhere, confidence
+FROM ghost_recurring ORDER BY confidence DESC, copies DESC, stage, run LIMIT 50
+"""
 TESTS = """
 SELECT name, step, model, level, coalesce(id, owner, '(all)') AS "about", test, statistic, "null", p, p_adjusted,
   found, level_needed AS "p needed", power, round(effect, 3) AS effect, auc, auc_low, auc_high, draws,
@@ -80,6 +84,9 @@ def part(connection: duckdb.DuckDBPyConnection) -> Part | None:
     if has_view(connection, "ghost_runs") and has_rows(connection, "ghost_runs"):
         note = "Runs of words that look like identifiers; a run in different contexts is surer than one."
         figures.append(Figure("Identifiers found", FOUND, note, kind="table"))
+    if has_view(connection, "ghost_recurring") and has_rows(connection, "ghost_recurring"):
+        note = "Runs of any words that recur in repeated spans; in different contexts they may be identifiers."
+        figures.append(Figure("Runs that recur", RECURRING, note, kind="table"))
     if has_view(connection, "membership") and has_rows(connection, "membership"):
         figures += _tests(connection)
     if not figures:
