@@ -94,6 +94,9 @@ fuzz: $(STAMP_FUZZ)  ## coverage-guided fuzzing of every reader and parser, MINU
 audit: $(STAMP)  ## known vulnerabilities in what is installed; says so where the database cannot be reached
 	$(BIN)/python -m tests.security.audit
 
+scale: $(STAMP)  ## what grows with shards and tasks, and the model of docs/scale.md (half an hour; needs bench-data)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.scale
+
 lint: $(STAMP)  ## format and check
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix . && $(BIN)/mypy
 

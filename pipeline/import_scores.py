@@ -129,10 +129,11 @@ def _incoming(table: str, id_column: str, columns: Sequence[str]) -> _Incoming:
         raise UserError(f"table {table!r}: expected files of one kind of {', '.join(ENDINGS)}")
     try:
         schema = _dataset(fs, files, formats[files[0]]).schema
-    except (pa.ArrowException, OSError) as error:
+        names = schema.names  # which may be no UTF-8
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(f"table {table!r}: cannot be read ({' '.join(str(error).split())})") from None
-    if id_column not in schema.names:
-        raise UserError(f"table {table!r} has no column {id_column!r}{nearest(id_column, schema.names)}")
+    if id_column not in names:
+        raise UserError(f"table {table!r} has no column {id_column!r}{nearest(id_column, names)}")
     pairs = [text.partition("=") for text in columns] or [(n, "", "") for n in schema.names if n != id_column]
     chosen = {new or name: name for name, _, new in pairs}
     for name in chosen.values():

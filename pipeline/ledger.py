@@ -148,7 +148,10 @@ def _segment(store: Store, name: str) -> list[Row]:
     data = pa.BufferReader(store.read_bytes(name))
     with naming(shown, alone=True), pq.ParquetFile(data) as file:
         table = file.read(columns=FIELDS, use_threads=False)
-    rows = [Row(*values) for values in zip(*(table.column(field).to_pylist() for field in FIELDS), strict=True)]
+    try:
+        rows = [Row(*values) for values in zip(*(table.column(field).to_pylist() for field in FIELDS), strict=True)]
+    except (KeyError, UnicodeDecodeError) as error:
+        raise Damaged(f"{shown} is damaged ({' '.join(str(error).split())}); {LOST}") from None
     if NAMED_BY_ROWS in name and name.rpartition("/")[2] != _segment_name(table):
         raise Damaged(f"{shown} is damaged (its rows are not those it was written with); {LOST}")
     return rows

@@ -18,7 +18,8 @@ HIDDEN = "***"
 SECRET = re.compile(r"token$|secret|password|passwd|credential|api_?key|access_?key|authorization", re.IGNORECASE)
 """Keys, and names of variables, whose values are not for others."""
 ADDRESS = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<user>[^/\s@'\"]*@)?(?P<rest>[^\s?#'\"]*)(?P<query>[?#][^\s'\"]*)?",
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<user>[^/\s@'\"]*@)?"
+    r"(?P<rest>(?:(?![a-z][a-z0-9+.-]*://)[^\s?#'\"])*)(?P<query>[?#][^\s'\"]*)?",
     re.IGNORECASE,
 )
 MANGLED = re.compile(

@@ -229,8 +229,12 @@ def _parsed(
     connection: duckdb.DuckDBPyConnection, query: str, where: str, allowed: str = _ALLOWED
 ) -> list[dict[str, Any]]:
     """The syntax trees of SELECT statements. Raises UserError for any other, and for COPY or DML in a WITH clause."""
-    found = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchall()[0][0]
-    tree = orjson.loads(found)
+    with _explained(connection, where):
+        found = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchall()[0][0]
+    try:
+        tree = orjson.loads(found)
+    except orjson.JSONDecodeError:
+        raise UserError(f"{where}: nested too deeply") from None
     if tree["error"] and tree["error_type"] == "parser":
         raise UserError(f"{where}: {tree['error_message']}")
     if tree["error"]:

@@ -129,6 +129,8 @@ def open_parquet(store: Store, name: str, buffer: int = 0) -> Iterator[pq.Parque
 def batches(store: Store, name: str, columns: list[str], buffer: int = 0) -> Iterator[pa.Table]:
     """The rows of a document shard in order, about BATCH_BYTES of text at a time."""
     with open_parquet(store, name, buffer) as file:
+        if lost := [column for column in columns if column not in file.schema_arrow.names]:
+            raise Damaged(f"{store.shown(name)} is damaged (it has no column {lost[0]!r}); {MEND}")
         for group in range(file.num_row_groups):
             # Decompressed bit by bit, a row group never lies in memory as a whole, and a batch is one contiguous array.
             for part in file.iter_batches(_rows_at_once(file, group), [group], columns, use_threads=False):

@@ -43,8 +43,9 @@ def default_url() -> str:
 
 
 def shard_name(index: int, count: int) -> str:
-    """Base name of a shard, without ending: part-00003-of-00064."""
-    return f"part-{index:05d}-of-{count:05d}"
+    """Base name of a shard, without ending: part-00003-of-00064. Names sort as their numbers do, however many."""
+    width = max(5, len(str(count - 1)))
+    return f"part-{index:0{width}d}-of-{count:05d}"
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,9 @@ def load_tokenizer(path: str) -> Any:
         raise ValueError(f"tokenizer {path}: no tokenizer.json there; expected such a file or a folder that holds one")
     try:
         tokenizer = Tokenizer.from_file(str(file))
-    except Exception as error:  # the library raises bare Exception
+    except BaseException as error:  # the library raises bare Exception, and panics, which are no Exception
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise
         raise ValueError(f"tokenizer {file}: not a tokenizer.json that tokenizers can read ({error})") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -99,7 +101,12 @@ class Lengths:
             batch.append(text.decode())
             size += len(text)
             if size >= _BYTES_AT_ONCE or doc + 1 == len(texts):
-                encoded = self.tokenizer.encode_batch_fast(batch, add_special_tokens=False)
+                try:
+                    encoded = self.tokenizer.encode_batch_fast(batch, add_special_tokens=False)
+                except BaseException as error:
+                    if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                        raise
+                    raise ValueError(f"the tokenizer cannot encode a text: {error}") from None
                 counts[done : doc + 1] = [len(encoding) for encoding in encoded]
                 batch, size, done = [], 0, doc + 1
         return counts

@@ -243,12 +243,15 @@ def read(path: str) -> Registry:
     metadata = (table.schema.metadata or {}).get(METADATA)
     if metadata is None:
         raise UserError(f"{where}: not a registry of identifiers; `tamis ghosts draw` makes one")
-    about: dict[str, Any] = orjson.loads(metadata)
+    try:
+        about: dict[str, Any] = dict(orjson.loads(metadata))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{where}: its metadata are damaged ({error})") from None
     if about.get("schema") != SCHEMA_VERSION:
         raise UserError(f"{where}: schema {about.get('schema')}; this Tamis reads {SCHEMA_VERSION}")
-    if missing := [name for name in ROWS.names if name not in table.schema.names]:
-        raise UserError(f"{where}: column {missing[0]!r} is missing; was the file rewritten by something else?")
     try:
+        if missing := [name for name in ROWS.names if name not in table.schema.names]:
+            raise ValueError(f"column {missing[0]!r} is missing; was the file rewritten by something else?")
         generator = Generator.of(about["generator"])
         words = WordList(tuple(about["words"])) if about["words"] else shipped(generator.list_hash)
         if words is None:
@@ -279,6 +282,8 @@ def read(path: str) -> Registry:
 
 def plan_of(values: dict[str, Any]) -> TestPlan:
     """A plan from what JSON has of it. Raises ValueError."""
+    if not isinstance(values, dict):
+        raise ValueError(f"plan: expected its fields, found a {type(values).__name__}")
     known = {field.name for field in fields(TestPlan)}
     if values.keys() != known:
         odd = sorted(values.keys() ^ known)[0]

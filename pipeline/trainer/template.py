@@ -43,7 +43,7 @@ class Template:
         """The rendering. answer: with what comes in front of the next answer. Raises ValueError."""
         try:
             return self.template.render(messages=messages, add_generation_prompt=answer, tools=None, **self.specials)
-        except (TemplateError, TypeError, ValueError, LookupError) as error:
+        except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, RecursionError) as error:
             raise ValueError(f"the chat template says: {' '.join(str(error).split())[:200]}") from None
 
     def parts(self, messages: list[Message]) -> tuple[str, list[Span | None]]:
@@ -90,6 +90,8 @@ def compiled(source: str, specials: tuple[tuple[str, str], ...]) -> Template:
         return Template(environment.from_string(source), dict(specials))
     except TemplateError as error:
         raise UserError(f"chat template: line {getattr(error, 'lineno', '?')}: {error}") from None
+    except RecursionError:
+        raise UserError("chat template: nested too deeply") from None
 
 
 def _to_json(value: Any, indent: int | None = None, **options: Any) -> str:

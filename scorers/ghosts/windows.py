@@ -150,10 +150,16 @@ def read_known(path: str | Path) -> Registered | Hashed:
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"registry {path}: cannot be read as Parquet ({' '.join(str(error).split())[:200]})") from None
     metadata = table.schema.metadata or {}
-    if REGISTRY_METADATA in metadata:
-        return _registered(table, json.loads(metadata[REGISTRY_METADATA]), str(path))
-    if METADATA in metadata:
-        return _hashed(table, json.loads(metadata[METADATA]), str(path))
+    try:
+        if REGISTRY_METADATA in metadata:
+            return _registered(table, json.loads(metadata[REGISTRY_METADATA]), str(path))
+        if METADATA in metadata:
+            return _hashed(table, json.loads(metadata[METADATA]), str(path))
+    except (pa.ArrowException, UnicodeDecodeError, json.JSONDecodeError, LookupError, TypeError) as error:
+        # Whoever wrote it left something out, or a bit flipped: a KeyError tells nobody which file.
+        raise ValueError(
+            f"registry {path}: damaged ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+        ) from None
     raise ValueError(f"registry {path}: neither a registry of identifiers nor a windows file (`tamis ghosts windows`)")
 
 

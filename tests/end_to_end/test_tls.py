@@ -67,7 +67,7 @@ def score(workspace: Workspace, address: str, environment: dict[str, str]) -> su
         env=inherited | environment | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
         check=False,
     )
 

@@ -1,4 +1,7 @@
-"""One target under atheris (libFuzzer), in a process of its own: python -m tests.fuzz.one TARGET [libFuzzer's flags...]
+"""One target under atheris (libFuzzer), in a process forked for it: what is imported and instrumented once serves all.
+
+    targets = load()
+    ended = fuzzed(targets["csv"], 60, ["-max_len=4096", "corpus"], log)    # exit status, seconds of the processor
 
 Coverage comes from the Python code that parses; what Numba compiles is left as it is, because it could not compile
 instrumented code, and what Arrow, DuckDB and tokenizers do in C++ and Rust is not seen.
@@ -6,27 +9,68 @@ instrumented code, and what Arrow, DuckDB and tokenizers do in C++ and Rust is n
 
 from __future__ import annotations
 
+import hashlib
+import os
+import resource
 import sys
+import time
+import traceback
+from pathlib import Path
 
 import atheris
+
+from tests.fuzz.target import Target
 
 COMPILED = ["pipeline.ingest.scan", "pipeline.trainer.plan", "pipeline.trainer.packed", "pipeline.trainer.batches"]
 PARSERS = ["pipeline", "yaml", "jinja2", "csv", "scorers.fasttext.model", "scorers.ghosts.windows", "scorers.lengths"]
 
 
-def main() -> None:
-    """Fuzz until libFuzzer ends it."""
-    name, *flags = sys.argv[1:]
+def load() -> dict[str, Target]:
+    """The targets, with their parsers instrumented."""
     with atheris.instrument_imports(include=PARSERS, exclude=COMPILED):
         from tests.fuzz.targets import TARGETS
-    target = TARGETS[name]
+    return TARGETS
+
+
+def fuzzed(target: Target, seconds: float, flags: list[str], log: Path, limit: int | None = None) -> tuple[int, float]:
+    """Fuzz in a child until it has used so many seconds of the processor: a machine that does other things must not
+    shorten a run. limit: seconds after which the child is killed. Returns what os.wait4 says, and the seconds used."""
+    child = os.fork()
+    if child == 0:
+        try:
+            with log.open("ab", 0) as file:
+                os.dup2(file.fileno(), 1)
+                os.dup2(file.fileno(), 2)
+            if limit is not None:
+                resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
+            _child(target, seconds, flags, log.parent / "artifacts")
+        finally:
+            os._exit(99)
+    _, status, used = os.wait4(child, 0)
+    return status, used.ru_utime + used.ru_stime
+
+
+def _child(target: Target, seconds: float, flags: list[str], artifacts: Path) -> None:
+    corpus = Path(flags[-1])
+    if corpus.is_dir():
+        for number, seed in enumerate(target.seeds):
+            (corpus / f"seed-{number}").write_bytes(seed)
+    executed = 0
+    end = time.process_time() + seconds
 
     def one(data: bytes) -> None:
-        target.attempt(data)
+        nonlocal executed
+        found = None
+        try:
+            target.attempt(data)
+        except BaseException as error:
+            found = error
+            (artifacts / f"crash-{hashlib.sha256(data).hexdigest()[:12]}").write_bytes(data)
+            traceback.print_exception(error)
+        executed += 1
+        if found is not None or time.process_time() > end:
+            print(f"stat::number_of_executed_units: {executed}", file=sys.stderr, flush=True)
+            os._exit(0 if found is None else 77)  # an exit of Python's own would lose both
 
     atheris.Setup([sys.argv[0], *flags], one)
     atheris.Fuzz()
-
-
-if __name__ == "__main__":
-    main()

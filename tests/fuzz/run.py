@@ -1,4 +1,4 @@
-"""`make fuzz`: every target in turn under coverage-guided fuzzing, for a bounded time each.
+"""`make fuzz`: every target in turn under coverage-guided fuzzing, for a bounded time of the processor each.
 
     python -m tests.fuzz.run --minutes 5                # all of them
     python -m tests.fuzz.run csv config --minutes 30
@@ -18,79 +18,65 @@ import json
 import os
 import re
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-from tests.fuzz.targets import TARGETS
+from tests.fuzz.one import fuzzed, load
+from tests.fuzz.target import Target
 
-ROOT = Path(__file__).parents[2]
 FOUND = Path(__file__).parent / "found"
 MOST = 5
 """Findings of one target after which it is left: they are likely one and the same."""
-KINDS = {"crash": "exception or crash", "timeout": "hang", "oom": "memory", "slow": "slow"}
+KINDS = {"crash": "exception or crash", "timeout": "hang", "oom": "memory"}
+ERROR = re.compile(r"^((?:[\w.]*(?:Error|Exception|Finding|Interrupt|Panic\w*)|==\d+== ERROR)\b.*)$", re.MULTILINE)
 
 
-def fuzz(name: str, minutes: float, seconds: int, memory: int, work: Path) -> dict[str, Any]:
+def fuzz(target: Target, minutes: float, seconds: int, memory: int, work: Path) -> dict[str, Any]:
     """Fuzz one target; what came of it."""
-    corpus, artifacts = work / name / "corpus", work / name / "artifacts"
+    corpus, artifacts, log = work / "corpus", work / "artifacts", work / "log"
     for place in (corpus, artifacts):
         place.mkdir(parents=True)
-    for number, seed in enumerate(TARGETS[name].seeds):
-        (corpus / f"seed-{number}").write_bytes(seed)
-    for path in (FOUND / name).glob("*"):
+    for path in (FOUND / target.name).glob("*"):
         shutil.copy(path, corpus)
-    flags = [
-        f"-rss_limit_mb={memory}",
-        f"-timeout={seconds}",
-        f"-artifact_prefix={artifacts}/",
-        "-max_len=65536",
-        "-print_final_stats=1",
-        "-verbosity=1",
-    ]
-    if TARGETS[name].words:
-        words = "".join(f'"{_escaped(word)}"\n' for word in TARGETS[name].words)
-        (work / name / "words").write_text(words)
-        flags.append(f"-dict={work / name / 'words'}")
-    executed, findings, features = 0, [], 0
-    end = time.monotonic() + 60 * minutes
-    while (left := end - time.monotonic()) > 1 and len(findings) < MOST:
-        command = [sys.executable, "-m", "tests.fuzz.one", name, *flags, f"-max_total_time={int(left)}", str(corpus)]
-        done = subprocess.run(
-            command, capture_output=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False
-        )
-        told = done.stderr.decode("utf-8", "replace") + done.stdout.decode("utf-8", "replace")
+    flags = [f"-rss_limit_mb={memory}", f"-timeout={seconds}", f"-artifact_prefix={artifacts}/", "-max_len=65536"]
+    if target.words:
+        (work / "words").write_text("".join(f'"{_escaped(word)}"\n' for word in target.words))
+        flags.append(f"-dict={work / 'words'}")
+    executed, findings, coverage = 0, [], 0
+    left = 60 * minutes
+    while left > 1 and len(findings) < MOST:
+        log.write_bytes(b"")
+        status, used = fuzzed(target, left, [*flags, "-print_final_stats=1", str(corpus)], log)
+        left -= used
+        told = log.read_text("utf-8", "replace")
         executed += int((re.findall(r"stat::number_of_executed_units:\s*(\d+)", told) or ["0"])[-1])
-        features = max([features, *map(int, re.findall(r"cov: (\d+)", told))])
-        if done.returncode == 0:
+        coverage = max([coverage, *map(int, re.findall(r"cov: (\d+)", told))])
+        if status == 0:
             break
         for path in artifacts.glob("timeout-*"):
-            if not _hangs([*command[:4], "-timeout=0", "-runs=1", str(path)], seconds):
+            again = fuzzed(target, seconds, ["-timeout=0", "-runs=1", str(path)], work / "again", 2 * seconds)[0]
+            if os.waitstatus_to_exitcode(again) not in (-signal.SIGXCPU, -signal.SIGKILL):
                 path.unlink()
-        if not any(artifacts.iterdir()) and "libFuzzer: timeout" in told:
+        if "libFuzzer: timeout" in told and not any(artifacts.iterdir()):
             continue
-        findings.append(_kept(name, artifacts, told))
-        print(f"{name}: {findings[-1]['kind']}: {findings[-1]['error'][:300]}", flush=True)
-    return {"executions": executed, "coverage": features, "seconds": round(60 * minutes), "findings": findings}
-
-
-def _hangs(command: list[str], seconds: int) -> bool:
-    try:
-        subprocess.run(command, capture_output=True, cwd=ROOT, timeout=10 + seconds, check=False)
-    except subprocess.TimeoutExpired:
-        return True
-    return False
+        findings.append(_kept(target.name, artifacts, told))
+        print(f"{target.name}: {findings[-1]['kind']}: {findings[-1]['error'][:300]}", flush=True)
+    return {
+        "by": "atheris",
+        "executions": executed,
+        "coverage": coverage,
+        "seconds": round(60 * minutes),
+        "findings": findings,
+    }
 
 
 def _kept(name: str, artifacts: Path, told: str) -> dict[str, str]:
     """Keep the input of a finding where the tests find it."""
-    errors = re.findall(
-        r"^((?:[\w.]+(?:Error|Exception|Finding|Exit|Interrupt|Panic\w*)|==\d+== ERROR)\b.*)$", told, re.MULTILINE
-    )
-    error = errors[0] if errors else told[-500:]
+    errors = ERROR.findall(told)
+    found = {"kind": KINDS["crash"], "error": errors[0] if errors else told[-500:], "input": ""}
     for path in sorted(artifacts.iterdir()):
         kind = path.name.partition("-")[0]
         data = path.read_bytes()
@@ -99,8 +85,8 @@ def _kept(name: str, artifacts: Path, told: str) -> dict[str, str]:
             place = FOUND / name / f"{kind}-{hashlib.sha256(data).hexdigest()[:12]}"
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(data)
-            return {"kind": KINDS[kind], "error": error, "input": place.name}
-    return {"kind": KINDS["crash"], "error": error, "input": ""}
+            found |= {"kind": KINDS[kind], "input": place.name}
+    return found
 
 
 def _escaped(word: bytes) -> str:
@@ -109,21 +95,23 @@ def _escaped(word: bytes) -> str:
 
 def main() -> None:
     """Fuzz the targets that the command line names, or all."""
+    targets = load()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
-    parser.add_argument("--minutes", type=float, default=2.0, help="for each target [2]")
-    parser.add_argument("--seconds", type=int, default=30, help="of one input, before it counts as a hang [30]")
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(targets))
+    parser.add_argument("--minutes", type=float, default=2.0, help="of the processor, for each target [2]")
+    parser.add_argument("--seconds", type=int, default=60, help="of one input, before it counts as a hang [60]")
     parser.add_argument("--memory", type=int, default=2048, help="megabytes of the process [2048]")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results.json"))
     chosen = parser.parse_args()
     results: dict[str, Any] = json.loads(chosen.out.read_text()) if chosen.out.exists() else {}
-    for name in chosen.targets or TARGETS:
+    names = chosen.targets or list(targets)
+    for name in names:
         with tempfile.TemporaryDirectory(prefix="tamis-fuzz-") as work:
-            results[name] = fuzz(name, chosen.minutes, chosen.seconds, chosen.memory, Path(work))
+            results[name] = fuzz(targets[name], chosen.minutes, chosen.seconds, chosen.memory, Path(work))
         one = results[name]
         print(f"{name}: {one['executions']:,} executions, {len(one['findings'])} findings", flush=True)
         chosen.out.write_text(json.dumps(results, indent=2, sort_keys=True) + "\n")
-    sys.exit(any(results[name]["findings"] for name in chosen.targets or TARGETS))
+    sys.exit(any(results[name]["findings"] for name in names))
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def _name(data: bytes) -> None:
 def _message(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
     said = message(text)
-    if "hunter2hunter2" in text and "https://me:hunter2hunter2@host/" in text and "hunter2hunter2@" in said:
+    if "hunter2hunter2" in text and "https://me:hunter2hunter2@host/" in text and "me:hunter2hunter2@" in said:
         raise Finding(f"{said!r} shows a password")
 
 

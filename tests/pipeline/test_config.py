@@ -58,6 +58,16 @@ def test_a_good_config_is_read_with_paths_beside_it(tmp_path: Path) -> None:
         ("selections: {best: {by: x, budget: 10 parsecs}}", "budget"),
         ("just text", "expected a mapping"),
         ("a: [", "not valid YAML"),
+        ("a: " + "[" * 2000, "nested too deeply"),
+        ("? [a]\n: b", "a list or a mapping cannot be a key"),
+        ("a: 2026-13-45", "holds a value that YAML cannot make"),
+        (
+            "a: &a [x]\n"
+            + "".join(
+                f"b{i}: &b{i} [{'*a, ' * 9}*a]\n".replace("*a", "*a" if i == 0 else f"*b{i - 1}") for i in range(7)
+            ),
+            "its aliases",
+        ),
     ],
 )
 def test_a_wrong_config_says_where_and_what(tmp_path: Path, wrong: str, message: str) -> None:

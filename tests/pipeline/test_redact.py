@@ -13,6 +13,7 @@ from pipeline.redact import message, scrubbed
         ("https://me:hunter2@example.com/m.bin?X-Amz-Signature=abc: gone", "https://example.com/m.bin gone"),
         ("cannot read 's3://k:hunter2@bucket/a' (403)", "cannot read 's3://bucket/a' (403)"),
         ("'/tmp/http:/me:hunter2@host/a?sig=1/state.json'", "'/tmp/http:/host/a'"),
+        ("s3://a/b,https://me:hunter2@host/c", "s3://a/b,https://host/c"),
         ("--set x.password=hunter2", "--set x.password=***"),
         ('{"aws_secret_access_key": "hunter2", "n": 1}', '{"aws_secret_access_key": "***", "n": 1}'),
         ("access_token=hunter2&b=1", "access_token=***&b=1"),

@@ -8,9 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.stage import Stage, differences, saved
-from pipeline.workspace import Workspace
+from pipeline.workspace import Workspace, shard_name
 
 STAGE = Stage("score", "quality", "scores/web", {"settings": {"newline": " "}, "models": {"model": "aa"}})
+
+
+def test_names_of_shards_sort_as_their_numbers() -> None:
+    assert shard_name(3, 64) == "part-00003-of-00064"
+    assert shard_name(99_999, 100_000) == "part-99999-of-100000"
+    names = [shard_name(i, 100_001) for i in (0, 9, 99_999, 100_000)]
+    assert names == sorted(names)
 
 
 def test_the_hash_ignores_the_order_of_fields_and_all_info() -> None:
