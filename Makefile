@@ -9,7 +9,7 @@ VENV_VLLM := .venv-vllm
 STAMP_VLLM := $(VENV_VLLM)/.tamis-installed
 
 # Targets without files of their name.
-.PHONY: readme peers peers-tokens help demo test test-long test-lm test-vllm vllm test-browser docs screenshots lint bench bench-lm bench-vllm bench-data bench-ghost-texts bench-model bench-peers experiments experiments-preselect experiments-selections experiments-repeated experiments-membership experiments-methods experiments-tokens clean faults fuzz audit scale
+.PHONY: readme peers peers-tokens help demo test test-long test-lm test-vllm vllm test-browser docs screenshots lint bench bench-lm bench-vllm bench-data bench-ghost-texts bench-model bench-peers experiments experiments-preselect experiments-selections experiments-repeated experiments-membership experiments-methods experiments-tokens clean faults faults-peers fuzz audit scale
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14

@@ -66,14 +66,12 @@ def vanish(path: Path, rng: random.Random) -> None:
 
 FILES = {
     "config": ("run.yaml",),
-    "model": ("data/model.bin",),
-    "tokenizer": ("data/tokenizer.json",),
+    "model": ("data/model.bin", "data/tokenizer.json"),
     "input": ("data/manuals.jsonl.zst", "data/faulty.jsonl"),
 }
 NAMES = {
     "config": ("run.yaml",),
-    "model": ("model",),
-    "tokenizer": ("tokenizer",),
+    "model": ("model", "tokenizer"),
     "input": ("manuals.jsonl.zst", "faulty.jsonl", "made of something else"),
 }
 """How a clear line names what is wrong. A corpus made of other input says which files changed."""
@@ -81,22 +79,21 @@ AT_REST: dict[str, Change] = {"truncated": truncate, "flipped": flip, "swapped":
 UNDER: dict[str, Change] = {
     "grown": grow,
     "truncated": truncate,
-    "rewritten": rewrite,
-    "replaced": replace,
-    "removed": vanish,
 }
+UNDER["rewritten"] = lambda path, rng: rng.choice((rewrite, replace, vanish))(path, rng)
 
 
-def damaged(place: str, way: str) -> Trial:
-    """A file damaged before a run."""
+def damaged(place: str) -> Trial:
+    """A file damaged before a run, in one of the ways."""
 
     def trial(lab: Lab, folder: Path, rng: random.Random) -> tuple[str, str, str]:
         given, workspace = _copies(lab, folder, rng)
         file = given / rng.choice(FILES[place])
+        way = rng.choice(sorted(AT_REST))
         AT_REST[way](file, rng)
         first = lab.attempt(given / "run.yaml", workspace)
         outcome, said = put_back(lab, workspace, given / "run.yaml", first, NAMES[place], lambda: _restore(lab, given))
-        return file.name, outcome, said
+        return f"{file.name} {way}", outcome, said
 
     return trial
 
@@ -125,7 +122,9 @@ def _copies(lab: Lab, folder: Path, rng: random.Random | None) -> tuple[Path, Pa
     given, workspace = folder / "given", folder / "workspace"
     shutil.rmtree(given, ignore_errors=True)
     shutil.copytree(lab.given, given)
-    if rng is not None:
+    if rng is None:
+        lab.begun(folder)
+    else:
         shutil.copytree(lab.pristine, workspace)
         half_done(workspace, rng)
     return given, workspace
@@ -138,7 +137,7 @@ def _restore(lab: Lab, given: Path) -> None:
 
 
 KINDS: dict[str, Trial] = {
-    **{f"{place} {way}": damaged(place, way) for place in ("config", "model", "tokenizer", "input") for way in AT_REST},
+    **{f"{place} damaged": damaged(place) for place in FILES},
     **{f"input {way} under the run": changed("input", way) for way in UNDER},
-    **{f"model {way} under the run": changed("model", way) for way in ("truncated", "replaced")},
+    "model changed under the run": changed("model", "rewritten"),
 }

@@ -1,4 +1,4 @@
-"""Faults of tasks and clusters: a scorer that never ends, a worker that stands still, a scheduler that is killed.
+"""Faults of tasks: a scorer that never ends.
 
 Workers import this module when they start (Dask's `preload`): it adds a scorer that behaves, unless a file says
 which document it is to hang at.
@@ -9,11 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import re
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,18 +24,15 @@ from pipeline.execute import Compute, Pool
 from pipeline.status import status
 from pipeline.workspace import Workspace
 from scorers.texts import Texts
-from tests.end_to_end.conftest import command, free_port
-from tests.end_to_end.test_kill import children
 from tests.faults.lab import CONFIG, Lab
 from tests.faults.outcomes import LOST, MENDED
-from tests.faults.recover import Trial, resumed
+from tests.faults.recover import Trial
 
 VERSION = 1
 MINUTES = 0.15
 """Time limit of the tasks that are to hang."""
 ORDER = "TAMIS_TEST_HANG"
 """Environment variable: a file with what a text that is to hang begins with, and how."""
-ROOT = Path(__file__).parents[2]
 
 scorers.SCORERS["hung"] = "tests.faults.hung"
 
@@ -119,101 +112,31 @@ def _environment(more: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def task(how: str) -> Trial:
+def task(lab: Lab, folder: Path, rng: random.Random) -> tuple[str, str, str]:
     """A scorer that never ends with one document: its shard is recorded as failed, the others are done."""
-
-    def trial(lab: Lab, folder: Path, rng: random.Random) -> tuple[str, str, str]:
-        one = lab.once("waiting", lambda: waiting(lab.given.parent))
-        assert isinstance(one, Waiting)
-        config = lab.given / "hung.yaml"
-        config.write_text(CONFIG.replace("scores:\n", "scores:\n  - {scorer: hung}\n"))
-        workspace = folder / "workspace"
-        shutil.copytree(lab.pristine, workspace)
-        shard = rng.choice(sorted(workspace.glob("corpora/manuals/part-*.parquet")))
-        text = rng.choice(pq.read_table(shard, columns=["text"]).column("text").to_pylist())
-        one.order.write_bytes(how.encode() + b"\n" + text.encode())
-        said = lab.attempt(config, workspace, one.pool) or ""
-        one.order.unlink()
-        what = f"{how} in {shard.stem}"
-        [stage] = [s for s in status(Workspace(str(workspace))).stages if s.name == "hung"]
-        if "not through after" not in said or set(stage.failed) != {shard.stem} or stage.missing:
-            return what, LOST, said or "the run ended as if nothing had hung"
-        if "not through after" not in stage.failed[shard.stem]:
-            return what, LOST, f"status: {stage.failed}"
-        again = lab.attempt(config, workspace, one.pool)
-        if again is not None or not lab.made(workspace) or lab.whole(workspace):
-            return what, LOST, again or "other bytes"
-        [stage] = [s for s in status(Workspace(str(workspace))).stages if s.name == "hung"]
-        return what, (MENDED if stage.done == stage.total and not stage.failed else LOST), said
-
-    return trial
-
-
-@contextlib.contextmanager
-def cluster(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
-    """`dask scheduler` and two `dask worker` processes on loopback: (address, processes)."""
-    address = f"tcp://127.0.0.1:{free_port()}"
-    dask = [sys.executable, "-m", "dask"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder, "start_new_session": True}
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    own = ["--host", "127.0.0.1", "--port", address.rpartition(":")[2], "--no-dashboard"]
-    commands = [[*dask, "scheduler", *own]]
-    commands += [[*dask, "worker", address, "--nworkers", "1", "--nthreads", "1", "--no-dashboard"]] * 2
-    processes = [subprocess.Popen(line, env=environment, **quiet) for line in commands]
-    try:
-        yield address, processes
-    finally:
-        for process in processes:
-            for pid in (process.pid, *children(process.pid)):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            process.wait()
-
-
-def scheduler_killed(lab: Lab, folder: Path, rng: random.Random) -> tuple[str, str, str]:
-    """SIGKILL of the scheduler of a cluster of separate processes; the run goes on with workers of its own."""
+    how = rng.choice(("sleep", "read", "loop"))
+    one = lab.once("waiting", lambda: waiting(lab.given.parent))
+    assert isinstance(one, Waiting)
+    config = lab.given / "hung.yaml"
+    config.write_text(CONFIG.replace("scores:\n", "scores:\n  - {scorer: hung}\n"))
     workspace = folder / "workspace"
-    after = rng.uniform(0.0, lab.seconds)
-    with cluster(folder) as (address, processes):
-        arguments = command("run", lab.given / "run.yaml", "-w", workspace, "--scheduler", address)
-        running = subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-        begun = time.monotonic()
-        while not list(workspace.glob("tmp/*/split/*")) and running.poll() is None and time.monotonic() - begun < 60:
-            time.sleep(0.05)  # from the first file that a worker has written
-        time.sleep(after)
-        os.kill(processes[0].pid, signal.SIGKILL)
-        _, stderr = running.communicate(timeout=120)
-    what = f"SIGKILL of the scheduler after {after:.1f} s: exit code {running.returncode}"
-    said = next((line for line in stderr.splitlines() if re.search("scheduler .* went away", line)), "")
-    if running.returncode not in (0, 1) or (running.returncode == 1 and not said) or "Traceback" in stderr:
-        return what, LOST, stderr[-1500:]
-    what, outcome, later = resumed(lab, workspace, what)
-    return what, outcome, said or later
+    shutil.copytree(lab.pristine, workspace)
+    shard = rng.choice(sorted(workspace.glob("corpora/manuals/part-*.parquet")))
+    text = rng.choice(pq.read_table(shard, columns=["text"]).column("text").to_pylist())
+    one.order.write_bytes(how.encode() + b"\n" + text.encode())
+    said = lab.attempt(config, workspace, one.pool) or ""
+    one.order.unlink()
+    what = f"{how} in {shard.stem}"
+    [stage] = [s for s in status(Workspace(str(workspace))).stages if s.name == "hung"]
+    if "not through after" not in said or set(stage.failed) != {shard.stem} or stage.missing:
+        return what, LOST, said or "the run ended as if nothing had hung"
+    if "not through after" not in stage.failed[shard.stem]:
+        return what, LOST, f"status: {stage.failed}"
+    again = lab.attempt(config, workspace, one.pool)
+    if again is not None or not lab.made(workspace) or lab.whole(workspace):
+        return what, LOST, again or "other bytes"
+    [stage] = [s for s in status(Workspace(str(workspace))).stages if s.name == "hung"]
+    return what, (MENDED if stage.done == stage.total and not stage.failed else LOST), said
 
 
-def client_killed(lab: Lab, folder: Path, rng: random.Random) -> tuple[str, str, str]:
-    """SIGKILL of `tamis run` on a cluster that lives on, and the same run at once: two generations of tasks."""
-    workspace = folder / "workspace"
-    after = rng.uniform(0.0, lab.seconds)
-    with cluster(folder) as (address, _):
-        arguments = command("run", lab.given / "run.yaml", "-w", workspace, "--scheduler", address)
-        running = subprocess.Popen(arguments, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        begun = time.monotonic()
-        while not list(workspace.glob("tmp/*/split/*")) and running.poll() is None and time.monotonic() - begun < 60:
-            time.sleep(0.05)
-        time.sleep(after)
-        running.kill()
-        running.wait()
-        with Pool(Compute(scheduler=address), Workspace(str(workspace))) as pool:
-            said = lab.attempt(lab.given / "run.yaml", workspace, pool) or ""
-        what = f"SIGKILL of tamis run after {after:.1f} s, and again"
-        if said:
-            return what, LOST, said
-    return resumed(lab, workspace, what)
-
-
-KINDS: dict[str, Trial] = {
-    **{f"task hung ({how})": task(how) for how in ("sleep", "read", "loop")},
-    "scheduler of a cluster killed": scheduler_killed,
-    "run on a cluster killed and started again": client_killed,
-}
+KINDS: dict[str, Trial] = {"task hung": task}

@@ -1,6 +1,7 @@
 """Faults of machines: processes that die, disks that are full or read-only, two runs at once.
 
-Each starts `tamis run` as a process of its own in an empty workspace, disturbs it, and resumes.
+A run begins with an empty workspace (but for the trained classifier, which takes a second each time); it is disturbed,
+what is visible is checked, and it is resumed.
 """
 
 from __future__ import annotations
@@ -8,48 +9,75 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.end_to_end.conftest import command
-from tests.end_to_end.test_kill import children
 from tests.faults.lab import Lab
 from tests.faults.outcomes import LOST
+from tests.faults.processes import SECONDS, cluster
 from tests.faults.recover import Trial, resumed
-
-SECONDS = 240
 
 
 def killed(victim: str) -> Trial:
-    """SIGKILL after a random time: the main process, one of its workers, or all at once."""
+    """SIGKILL at a random moment of the run process, a worker, the scheduler, or all at once."""
 
     def trial(lab: Lab, folder: Path, rng: random.Random) -> tuple[str, str, str]:
-        workspace = folder / "workspace"
-        after = rng.uniform(1.0, 4.0 + 3 * lab.seconds)
-        process = started(lab, workspace, "--workers", 2)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(after)
-        below = children(process.pid) if process.poll() is None else []
-        if victim == "main" or not below:
-            targets = [process.pid]
-        else:
-            targets = [rng.choice(below)] if victim == "worker" else [*below, process.pid]
-        for target in targets:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(target, signal.SIGKILL)
-        process.wait(SECONDS)
-        return resumed(lab, workspace, f"SIGKILL of {victim} after {after:.1f} s")
+        workspace = lab.begun(folder)
+        after = rng.uniform(0.1, 1 + lab.seconds)
+        with cluster() as one:
+            running = one.run(lab.given / "run.yaml", workspace)
+            running.process.join(after)
+            if victim in ("run", "machine"):
+                running.process.kill()
+            if victim in ("scheduler", "machine"):
+                one.scheduler.kill()
+            if victim in ("worker", "machine"):
+                for process in one.workers if victim == "machine" else [rng.choice(one.workers)]:
+                    process.kill()
+            code, said = running.end()
+        what = f"SIGKILL of {victim} after {after:.1f} s: {code}"
+        expected = {"worker": ("0",), "scheduler": ("0", "1"), "run": ("0", "killed"), "machine": ("0", "killed")}
+        if code not in expected[victim] or (code == "1" and "went away" not in said):
+            return what, LOST, said
+        what, outcome, later = resumed(lab, workspace, what)
+        return what, outcome, said or later
 
     return trial
 
 
-def started(lab: Lab, workspace: Path, *options: object) -> subprocess.Popen[bytes]:
-    """`tamis run`, in a process group of its own."""
-    arguments = command("run", lab.given / "run.yaml", "-w", workspace, *options)
-    return subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+def started_again(lab: Lab, folder: Path, rng: random.Random) -> tuple[str, str, str]:
+    """SIGKILL of the run on a cluster that lives on, and the same run there at once: two generations of tasks."""
+    workspace = lab.begun(folder)
+    after = rng.uniform(0.1, 1 + lab.seconds)
+    with cluster() as one:
+        running = one.run(lab.given / "run.yaml", workspace)
+        running.process.join(after)
+        running.process.kill()
+        running.end()
+        code, said = one.run(lab.given / "run.yaml", workspace).end()
+    what = f"SIGKILL of the run after {after:.1f} s, and again: {code}"
+    if code != "0":
+        return what, LOST, said
+    return resumed(lab, workspace, what)
+
+
+def two_at_once(lab: Lab, folder: Path, rng: random.Random) -> tuple[str, str, str]:
+    """Two runs on one workspace: one is refused, or comes second."""
+    workspace = lab.begun(folder)
+    with cluster() as one:
+        first = one.run(lab.given / "run.yaml", workspace)
+        time.sleep(rng.uniform(0.0, 1 + lab.seconds))
+        second = one.run(lab.given / "run.yaml", workspace)
+        ends = [first.end(), second.end()]
+    codes = [code for code, _ in ends]
+    said = next((words for _, words in ends if "is in use by" in words), "")
+    what = f"two runs: {' and '.join(codes)}"
+    if "0" not in codes or set(codes) - {"0", "2"} or ("2" in codes and not said):
+        return what, LOST, str(ends)
+    what, outcome, later = resumed(lab, workspace, what)
+    return what, outcome, said or later
 
 
 @contextlib.contextmanager
@@ -70,12 +98,14 @@ def can_mount() -> bool:
 
 def full(lab: Lab, folder: Path, rng: random.Random) -> tuple[str, str, str]:
     """The disk is full at some point; then there is room."""
-    size = rng.randrange(300, 6000)
-    with small_disk(folder / "disk", f"{size}k") as disk:
-        workspace = disk / "workspace"
+    size = rng.randrange(100, 2500)
+    with small_disk(folder / "disk", "100m") as disk:
+        workspace = lab.begun(disk)
+        used = sum(file.stat().st_size for file in workspace.rglob("*") if file.is_file()) >> 10
+        subprocess.run(["mount", "-o", f"remount,size={used + size}k", str(disk)], check=True)
         said = lab.attempt(lab.given / "run.yaml", workspace) or ""
         subprocess.run(["mount", "-o", "remount,size=1g", str(disk)], check=True)
-        what, outcome, later = resumed(lab, workspace, f"a disk of {size} KB")
+        what, outcome, later = resumed(lab, workspace, f"room for {size} KB")
     return what, outcome, said or later
 
 
@@ -83,7 +113,7 @@ def read_only(lab: Lab, folder: Path, rng: random.Random) -> tuple[str, str, str
     """The disk is read-only from the start, or becomes so under a run; then it can be written again."""
     after = rng.uniform(0, lab.seconds) if rng.random() < 0.8 else None
     with small_disk(folder / "disk", "1g") as disk:
-        workspace = disk / "workspace"
+        workspace = lab.begun(disk)
         process = None
         if after is None:
             subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
@@ -102,27 +132,12 @@ def read_only(lab: Lab, folder: Path, rng: random.Random) -> tuple[str, str, str
     return what, outcome, said or later
 
 
-def two_at_once(lab: Lab, folder: Path, rng: random.Random) -> tuple[str, str, str]:
-    """Two runs on one workspace: one is refused, or comes second."""
-    workspace = folder / "workspace"
-    first = started(lab, workspace, "--workers", 1)
-    time.sleep(rng.uniform(0.0, 2 + lab.seconds))
-    arguments = command("run", lab.given / "run.yaml", "-w", workspace, "--workers", 1)
-    second = subprocess.run(arguments, capture_output=True, text=True, timeout=SECONDS, check=False)
-    first.wait(SECONDS)
-    codes = first.returncode, second.returncode
-    said = next((line for line in second.stderr.splitlines() if "is in use by" in line), "")
-    what = f"two runs: {codes[0]} and {codes[1]}"
-    if codes.count(0) < 1 or any(code not in (0, 2) for code in codes) or (codes[1] == 2 and not said):
-        return what, LOST, second.stderr[-500:]
-    what, outcome, later = resumed(lab, workspace, what)
-    return what, outcome, said or later
-
-
 KINDS: dict[str, Trial] = {
-    "main process killed": killed("main"),
+    "main process killed": killed("run"),
     "worker killed": killed("worker"),
+    "scheduler killed": killed("scheduler"),
     "whole machine lost": killed("machine"),
+    "run killed and started again on its cluster": started_again,
     "two runs at once": two_at_once,
 }
 if can_mount():

@@ -82,8 +82,8 @@ def shown(said: str) -> str:
     return f"`{text.replace('|', '/').replace('`', chr(39))}`" if text else ""
 
 
-def fill(page: Path, text: str) -> None:
+def fill(page: Path, text: str, begin: str = BEGIN, end: str = END) -> None:
     """Put a text between the marks of a page."""
-    before, mark, rest = page.read_text().partition(BEGIN)
-    assert mark, f"{page}: no {BEGIN!r}"
-    page.write_text(f"{before}{BEGIN}\n{text}\n\n{END}{rest.partition(END)[2]}")
+    before, mark, rest = page.read_text().partition(begin)
+    assert mark, f"{page}: no {begin!r}"
+    page.write_text(f"{before}{begin}\n{text}\n\n{end}{rest.partition(end)[2]}")

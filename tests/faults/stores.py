@@ -29,7 +29,7 @@ from tests.faults.recover import Trial
 
 PATIENCE = 4
 """Seconds that runs here wait trouble out."""
-REQUESTS = 400
+REQUESTS = 250
 """About as many as a run makes until it is done."""
 STORM = {"hang": 0.02}
 """Share of the requests of a storm; 0.15 of other ways, which cost no waiting."""
@@ -75,15 +75,17 @@ def bucket() -> Iterator[Bucket]:
             fsspec.config.conf.update(before[1])
 
 
-def troubled(way: str) -> Trial:
+def troubled(*ways: str) -> Trial:
     """A run on a store in trouble."""
 
     def trial(lab: Lab, folder: Path, rng: random.Random) -> tuple[str, str, str]:
         one = lab.once("bucket", bucket)
         assert isinstance(one, Bucket)
         url = f"s3://tamis/{secrets.token_hex(4)}"
-        storm = rng.random() < 0.5
+        way, storm = rng.choice(ways), rng.random() < 0.5
         after = 0 if storm else rng.randrange(REQUESTS)
+        for name in ("models", "ledger/models"):
+            one.direct.put(str(lab.pristine / name), f"{url.removeprefix('s3://')}/{name}", recursive=True)
         one.between.disturb(way, STORM.get(way, 0.15) if storm else 1.0, rng, after)
         first = lab.attempt(lab.given / "run.yaml", url, one.pool)
         count = one.between.heal()
@@ -117,7 +119,6 @@ KINDS: dict[str, Trial] = {
     "S3 throttles (503)": troubled("throttle"),
     "S3 fails (500)": troubled("fail"),
     "S3 stops answering": troubled("hang"),
-    "S3 hangs up": troubled("hang up"),
+    "S3 hangs up before or after": troubled("hang up", "lose"),
     "S3 answers cut short": troubled("cut"),
-    "S3 answers lost": troubled("lose"),
 }
