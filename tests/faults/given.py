@@ -70,7 +70,7 @@ FILES = {
     "input": ("data/manuals.jsonl.zst", "data/faulty.jsonl"),
 }
 NAMES = {
-    "config": ("run.yaml",),
+    "config": ("run.yaml", "made of something else"),
     "model": ("model", "tokenizer"),
     "input": ("manuals.jsonl.zst", "faulty.jsonl", "made of something else"),
 }

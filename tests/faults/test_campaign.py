@@ -17,7 +17,7 @@ from tests.faults.campaign import KINDS, main
 from tests.faults.outcomes import LOST, MENDED, SAME, Result
 from tests.faults.proxy import proxy
 
-SHORT = ("score table flipped", "ledger truncated", "config damaged", "input rewritten", "scheduler killed", "(503)")
+SHORT = ("score table flipped", "ledger truncated", "model damaged", "input rewritten", "scheduler killed")
 
 
 def test_a_short_campaign_loses_nothing_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
