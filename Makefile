@@ -97,6 +97,9 @@ audit: $(STAMP)  ## known vulnerabilities in what is installed; says so where th
 scale: $(STAMP)  ## what grows with shards and tasks, and the model of docs/scale.md (half an hour; needs bench-data)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.scale
 
+faults-peers: bench-peers  ## the same kills and truncations done to Tamis, datatrove and dolma (half an hour)
+	$(BIN)/python -m tests.faults.peers --fill
+
 lint: $(STAMP)  ## format and check
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix . && $(BIN)/mypy
 
