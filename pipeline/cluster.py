@@ -1,7 +1,7 @@
 """The cluster of a run: how wide it is, where its scheduler is, where Dask's dashboard is looked at; and its TLS.
 
 3 workers on this machine; dashboard: http://127.0.0.1:40123/status
-16 workers of tcp://host:8786; no dashboard (the scheduler has none, or no bokeh)
+16 workers of tcp://host:8786
 """
 
 from __future__ import annotations
@@ -40,9 +40,8 @@ def announce(client: Client, scheduler: str | None = None) -> None:
     events.emit("cluster", workers=count, threads=sum(threads.values()), scheduler=scheduler, dashboard=link)
     if not events.is_json():
         where = f"of {scheduler}" if scheduler else "on this machine"
-        missing = "the scheduler has none, or no bokeh" if scheduler else "bokeh is not installed"
-        shown = f"dashboard: {link}" if link else f"no dashboard ({missing})"
-        print(f"{count} worker{'s' * (count != 1)} {where}; {shown}", file=sys.stderr)
+        shown = f"; dashboard: {link}" if link else ""
+        print(f"{count} worker{'s' * (count != 1)} {where}{shown}", file=sys.stderr)
 
 
 def _link(client: Client, scheduler: str | None) -> str | None:
