@@ -40,7 +40,7 @@ def test_the_logit_still_tells_documents_apart_where_the_score_is_one(models: Pa
     from dataclasses import replace
 
     scorer = preselect.load(preselect.Settings(model="m"), files(models / "softmax2.bin"))
-    table = scorer.model.rows.table * np.float32(1e5)
+    table = scorer.model.rows.table * np.float32(1e8)
     scorer = replace(scorer, model=replace(scorer.model, rows=scorer.model.rows._replace(table=table)))
     texts = Texts.from_arrow(pa.array(["the list of returns", "a file object", "return the value"]))
     score, logit = scorer.score(texts)
