@@ -290,6 +290,7 @@ def main() -> None:
             if tool.name not in truths:
                 # In the same place as the disturbed ones: some tools write the path of the input into their records.
                 own, begun = Path(name) / "one/in/documents", time.monotonic()
+                shutil.rmtree(Path(name) / "one", ignore_errors=True)
                 shutil.copytree(source, own)
                 code, text = run(tool.commands(own, Path(name) / "one/out"))
                 assert code == 0, text
