@@ -39,8 +39,7 @@ def python_of(name: str) -> Path:
 
 def installed(name: str) -> bool:
     """Whether the environment is there and of the list above."""
-    stamp = VENVS / name / "requirements"
-    return python_of(name).exists() and stamp.exists() and stamp.read_text() == _wanted(name)
+    return is_made(name, REQUIREMENTS[name])
 
 
 def install(name: str) -> None:
@@ -52,7 +51,18 @@ def install(name: str) -> None:
     pip = fresh(name, OTHER_PYTHON.get(name, sys.executable))
     subprocess.run([*pip, "setuptools<81", "wheel"], check=True)
     subprocess.run([*pip, *REQUIREMENTS[name]], check=True)
-    (folder / "requirements").write_text(_wanted(name))
+    sign(name, REQUIREMENTS[name])
+
+
+def is_made(name: str, words: list[str]) -> bool:
+    """Whether the environment is there and was made of these words."""
+    stamp = VENVS / name / "requirements"
+    return python_of(name).exists() and stamp.exists() and stamp.read_text() == _digest(words)
+
+
+def sign(name: str, words: list[str]) -> None:
+    """Note what a finished environment was made of."""
+    (VENVS / name / "requirements").write_text(_digest(words))
 
 
 def fresh(name: str, python: str) -> list[str]:
@@ -74,8 +84,8 @@ def versions(name: str) -> dict[str, str]:
     return dict(sorted(line.split() for line in done.stdout.splitlines()))
 
 
-def _wanted(name: str) -> str:
-    return hashlib.sha256("\n".join(REQUIREMENTS[name]).encode()).hexdigest()
+def _digest(words: list[str]) -> str:
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()
 
 
 def main(names: list[str]) -> int:

@@ -7,14 +7,13 @@ build without CUDA. Versions are pinned.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
 import sys
 
 from benchmarks.common import VENVS, say, shown
-from benchmarks.peers import fresh, python_of
+from benchmarks.peers import fresh, is_made, sign
 
 TORCH = "torch==2.13.0"
 STEPS: dict[str, list[list[str]]] = {
@@ -46,8 +45,7 @@ WITHOUT = {"llamafactory": "torchaudio/lib"}
 
 def installed(name: str) -> bool:
     """Whether the environment is there and of the list above."""
-    stamp = VENVS / name / "requirements"
-    return python_of(name).exists() and stamp.exists() and stamp.read_text() == _wanted(name)
+    return is_made(name, _words(name))
 
 
 def install(name: str) -> None:
@@ -55,7 +53,7 @@ def install(name: str) -> None:
     if installed(name):
         return
     folder = VENVS / name
-    say(f"making {shown(folder)}: {' '.join(word for step in STEPS[name] for word in step)}")
+    say(f"making {shown(folder)}: {' '.join(_words(name))}")
     # A build of torch for CPUs, where there is one on disk.
     links = ["--find-links", os.environ["PIP_FIND_LINKS"]] if "PIP_FIND_LINKS" in os.environ else []
     # They are run once or twice: bytecode is not worth its minutes.
@@ -65,11 +63,11 @@ def install(name: str) -> None:
     if name in WITHOUT and not shutil.which("nvidia-smi"):
         for found in folder.glob(f"lib/python*/site-packages/{WITHOUT[name]}"):
             shutil.rmtree(found)
-    (folder / "requirements").write_text(_wanted(name))
+    sign(name, _words(name))
 
 
-def _wanted(name: str) -> str:
-    return hashlib.sha256("\n".join(word for step in STEPS[name] for word in step).encode()).hexdigest()
+def _words(name: str) -> list[str]:
+    return [word for step in STEPS[name] for word in step]
 
 
 def main(names: list[str]) -> int:
