@@ -40,12 +40,17 @@ def status(
     if found.holder is not None:
         typer.echo(found.holder, err=as_json)
     if not found.stages:
-        typer.echo(f"nothing in {found.workspace} yet; `tamis ingest SRC --corpus NAME` makes a corpus", err=as_json)
+        typer.echo(nothing(found), err=as_json)
     if as_json:
         _print_json(found)
         return
     for line in [*table(found), *failures(found)]:
         typer.echo(line)
+
+
+def nothing(found: Status) -> str:
+    """What is said of a workspace without a stage."""
+    return f"nothing in {found.workspace} yet; `tamis ingest SRC --corpus NAME` makes a corpus"
 
 
 def _print_json(found: Status) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cli.status import HEAD, cells, failures, table
+from cli.status import HEAD, cells, failures, nothing, table
 
 if TYPE_CHECKING:
     from pipeline.watch import View, Watch
@@ -83,7 +83,7 @@ def _lines(looks: Watch, every: float) -> None:
         sys.stdout.flush()
     for line in failures(view.status):
         typer.echo(line)
-    typer.echo("no run holds the workspace")
+    typer.echo("no run holds the workspace" if view.status.stages else nothing(view.status))
 
 
 def _duration(seconds: float | None) -> str:

@@ -83,3 +83,14 @@ def test_an_empty_workspace_says_how_to_begin(tmp_path: Path) -> None:
     done = tamis("status", "-w", f"{tmp_path}/none")
     assert done.returncode == 0
     assert b"tamis ingest SRC --corpus NAME" in done.stdout
+
+
+def test_a_watched_workspace_without_a_run_is_shown_once_and_an_empty_one_says_how_to_begin(
+    workspace: str, tmp_path: Path
+) -> None:
+    done = tamis("status", "--watch", "-w", workspace)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(tamis("status", "-w", workspace).stdout.splitlines()[0])
+    assert done.stdout.decode().rstrip().endswith("no run holds the workspace")
+    done = tamis("status", "--watch", "-w", f"{tmp_path}/none")
+    assert (done.returncode, done.stdout.decode()) == (0, tamis("status", "-w", f"{tmp_path}/none").stdout.decode())

@@ -62,4 +62,5 @@ def test_without_a_terminal_it_prints_the_table_and_ends_with_the_run(
     assert lines[0].split()[:4] == ["stage", "name", "corpus", "done"]
     assert lines[-1] == "no run holds the workspace"
     watch(Workspace(f"{tmp_path}/none").url, 0.1)
-    assert capsys.readouterr().out == "no run holds the workspace\n"
+    expected = f"nothing in {tmp_path}/none yet; `tamis ingest SRC --corpus NAME` makes a corpus\n"
+    assert capsys.readouterr().out == expected
