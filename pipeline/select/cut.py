@@ -44,6 +44,8 @@ class Focus:
     level: int = 0
     prefix: int = 0
     fetch: bool = False
+    settled: bool = False
+    """The group's cut is known: nothing of it is looked for."""
 
 
 @dataclass
@@ -65,6 +67,8 @@ def look(shard: Ranked, ranking: Ranking, candidates: np.ndarray, focus: Mapping
     found = {}
     for group, rows in _by_group(shard, candidates, focus).items():
         at = focus[group]
+        if at.settled:
+            continue
         ties = None
         if at.level:
             rows = rows[
@@ -122,7 +126,8 @@ def find_cuts(
         sums = {g: np.zeros(1 << BITS, np.int64) for g, f in open_groups.items() if not f.fetch}
         counts = {g: np.zeros(1 << BITS, np.int64) for g in sums}
         fetched: dict[Group, list[tuple[Place, int]]] = {g: [] for g, f in open_groups.items() if f.fetch}
-        for answer in look_round(open_groups):
+        # Settled groups are named too: their documents are not the rest's.
+        for answer in look_round(open_groups | dict.fromkeys(cuts, Focus(settled=True))):
             for group, found in answer.items():
                 if group in fetched:
                     fetched[group] += found.documents
