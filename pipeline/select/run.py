@@ -53,8 +53,8 @@ from pipeline.shards import file_facts, write_narrow
 from pipeline.stage import Stage, saved
 from pipeline.workspace import Workspace, checked_name
 
-VERSION = 1
-"""Raised whenever the same settings select other documents."""
+VERSION, SOURCES_VERSION = 1, 2
+"""Raised whenever the same settings select other documents; the second for those with caps or shares per source."""
 VOLATILE = re.compile(
     r"\b(random|rand|uuid|gen_random_uuid|now|today|get_current_\w+|current_\w+|nextval)\b", re.IGNORECASE
 )
@@ -202,7 +202,7 @@ def rules_of(settings: SelectSettings) -> Rules:
 
 def _stage(name: str, settings: SelectSettings, inputs: Sequence[CorpusInputs], ranking: Ranking) -> Stage:
     fields: dict[str, Any] = {
-        "version": VERSION,
+        "version": SOURCES_VERSION if settings.caps or settings.shares else VERSION,
         "settings": settings.model_dump(mode="json", exclude={"allow_missing", "corpora"}),
         "corpora": {one.corpus.name: one.corpus.hash for one in inputs},
         "scores": {one.corpus.name: {a: s.folder for a, s in sorted(one.stages.items())} for one in inputs},
