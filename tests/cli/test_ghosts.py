@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from cli.main import main
+from tests.registries import fixed_secrets
 
 DEMO = Path(__file__).parents[2] / "configs" / "demo" / "data"
 
@@ -83,7 +84,8 @@ def test_insert_find_strip_as_a_user_types_them(tmp_path, capsys, monkeypatch):
     path, few = f"{tmp_path}/owners.parquet", ("--workers", "1")
     source = str(DEMO / "python-docs.jsonl.zst")
     assert tamis(capsys, "ingest", source, "--corpus", "web", "--id", "id", *few)[0] == 0
-    assert tamis(capsys, "ghosts", "draw", path, "--no-beacon", "--count", "6", "--length", "10")[0] == 0
+    with fixed_secrets(1):  # by chance a word has a hyphen, or a neighbour joins a phrase when it is looked for
+        assert tamis(capsys, "ghosts", "draw", path, "--no-beacon", "--count", "6", "--length", "10")[0] == 0
     insert = ("ghosts", "insert", path, "--corpus", "web", "--into", "marked", "--grid", "4x1,2x5")
     code, out, err = tamis(capsys, *insert, "--place", "own_line", "--between", "0.2", "0.9", *few)
     assert code == 0

@@ -12,7 +12,7 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.execute import Compute, Pool
 from pipeline.ghosts import find as finding
-from pipeline.ghosts.draw import DrawSettings, commit, draw
+from pipeline.ghosts.draw import DrawSettings
 from pipeline.ghosts.insert import insert
 from pipeline.ghosts.registry import read
 from pipeline.ghosts.settings import InsertSettings
@@ -22,6 +22,7 @@ from pipeline.prune import unnamed
 from pipeline.score import ScoreSpec, score
 from pipeline.sql import query
 from pipeline.workspace import Workspace
+from tests.registries import drawn
 
 DEMO = Path(__file__).parents[3] / "configs" / "demo" / "data"
 
@@ -34,8 +35,9 @@ def place(tmp_path_factory, pool):
     sources = [str(DEMO / f"{name}.jsonl.zst") for name in ("python-docs", "postgresql-docs")]
     ingest(workspace, "web", IngestSettings(sources=sources, id="id", held_out=0.1, shard_mb=0.5), pool)
     path = f"{folder}/owners.parquet"
-    commit(path, DrawSettings(owners=("python-docs", "postgresql-docs"), count=20, reserve=2, length=10))
-    return workspace, draw(path, "beacon")
+    return workspace, drawn(
+        path, DrawSettings(owners=("python-docs", "postgresql-docs"), count=20, reserve=2, length=10)
+    )
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.ghosts.draw import DrawSettings, commit, draw
+from pipeline.ghosts.draw import DrawSettings
 from pipeline.ghosts.registry import read
 from pipeline.ghosts.settings import SurviveSettings
 from pipeline.ghosts.survive import shown, survive
 from pipeline.ingest import IngestSettings, ingest
 from pipeline.workspace import Workspace
 from scorers.profiles import FOLLOWS
+from tests.registries import drawn
 
 pytestmark = pytest.mark.slow  # three dozen stages
 
@@ -27,8 +28,7 @@ def place(tmp_path_factory, pool):
     sources = [str(DEMO / "postgresql-docs.jsonl.zst")]
     ingest(workspace, "web", IngestSettings(sources=sources, id="id", held_out=0.1), pool)
     path = f"{folder}/owners.parquet"
-    commit(path, DrawSettings(count=10, length=10))
-    return workspace, draw(path, "beacon")
+    return workspace, drawn(path, DrawSettings(count=10, length=10))
 
 
 def test_own_lines_die_of_deduplication_and_inline_copies_live(place, pool):
