@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from pipeline.ghosts.draw import DrawSettings, commit, draw
+from pipeline.ghosts.draw import DrawSettings
 from scorers import scorer_module
 from scorers.ghosts.canonical import canonical
 from scorers.ghosts.find import Settings, load, model_files, schema_for
@@ -18,6 +18,7 @@ from scorers.ghosts.generator import Generator, nulls
 from scorers.ghosts.windows import windows_of
 from scorers.ghosts.wordlists import eff_large
 from scorers.texts import Texts
+from tests.registries import drawn
 
 DEMO = Path(__file__).parents[3] / "configs" / "demo" / "data"
 WORDS = eff_large()
@@ -40,8 +41,7 @@ def phrases(count: int, generator: Generator = TEN) -> list[str]:
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory):
     path = f"{tmp_path_factory.mktemp('find')}/owners.parquet"
-    commit(path, DrawSettings(count=200, length=10))
-    return draw(path, "beacon")
+    return drawn(path, DrawSettings(count=200, length=10))
 
 
 @pytest.fixture(scope="module", params=["registry", "windows"])

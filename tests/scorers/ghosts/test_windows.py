@@ -11,13 +11,13 @@ import pytest
 from pipeline.ghosts.draw import DrawSettings, commit, draw
 from scorers.ghosts.canonical import canonical
 from scorers.ghosts.windows import METADATA, read_known, window_key, windows_of
+from tests.registries import drawn
 
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory):
     path = f"{tmp_path_factory.mktemp('windows')}/owners.parquet"
-    commit(path, DrawSettings(count=300, length=10))
-    return draw(path, "beacon")
+    return drawn(path, DrawSettings(count=300, length=10))
 
 
 @pytest.fixture(scope="module")
