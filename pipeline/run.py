@@ -183,6 +183,8 @@ def run(config: Config, workspace: Workspace, pool: Pool, limit: int | None = No
     for name, judged in config.labels.items():
         label_steps.make_labelled(workspace, name, judged, pool)
     for corpora, entries in _passes(config).items():
+        if failures and not all(workspace.corpus(name).cut for name in corpora):
+            continue  # there is nothing to score, and why is in `failures`
         specs = [_spec(config, workspace, entry) for entry in entries]
         try:
             score(workspace, [workspace.corpus(name) for name in corpora], specs, pool, limit)
@@ -265,9 +267,7 @@ def _over_config(config: Config, selection: Any) -> Any:
 
 def _corpus_shards(workspace: Workspace, stage: Stage) -> list[str] | None:
     record = saved(workspace.store, stage.folder)
-    if record is None or record["info"].get("num_shards") is None:
-        return None
-    return workspace.corpus(stage.name).shards
+    return workspace.corpus(stage.name).shards if record and workspace.corpus(stage.name).cut else None
 
 
 def _planned(

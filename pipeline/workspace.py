@@ -113,12 +113,17 @@ class Corpus:
         """What scores of this corpus name as their input."""
         return self.record["hash"]
 
+    @property
+    def cut(self) -> bool:
+        """Whether ingest has cut its shards, done or not: an input that could not be split leaves none."""
+        return self.record["info"].get("num_shards") is not None
+
     @cached_property
     def shards(self) -> list[str]:
         """Base names of all its shards, done or not. Raises UserError while ingest has not cut them yet."""
-        count = self.record["info"].get("num_shards")
-        if count is None:
+        if not self.cut:
             raise UserError(f"corpus {self.name!r} is not ingested yet; run the same `tamis ingest` again")
+        count = self.record["info"]["num_shards"]
         return [shard_name(i, count) for i in range(count)]
 
     @cached_property

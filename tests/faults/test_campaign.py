@@ -17,8 +17,7 @@ from tests.faults.campaign import KINDS, main
 from tests.faults.outcomes import LOST, MENDED, SAME, Result
 from tests.faults.proxy import proxy
 
-# "input rewritten" is not among them: it is LOST when it comes before the split has read anything (docs/faults.md).
-SHORT = ("score table flipped", "ledger truncated", "model damaged", "scheduler killed")
+SHORT = ("score table flipped", "ledger truncated", "model damaged", "input rewritten", "scheduler killed")
 
 
 def test_a_short_campaign_loses_nothing_and_goes_on_where_it_stopped(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import orjson
@@ -12,7 +13,8 @@ from cli.main import app
 from pipeline import config
 from pipeline.errors import ShardsFailed
 from pipeline.execute import Pool
-from pipeline.ingest import ingest
+from pipeline.ingest import IngestSettings, ingest
+from pipeline.ingest.sources import Input, discover
 from pipeline.prune import read_named, remove, unnamed
 from pipeline.run import Planned, plan, run
 from pipeline.stage import Stage
@@ -127,13 +129,33 @@ def test_failed_shards_stop_the_run_before_it_selects(
     folder: Path, workspace: Workspace, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "run.yaml").write_text(CONFIG.replace("[in.jsonl]", "[in.jsonl, cut.jsonl.gz]"))
-    import gzip
-
     (folder / "cut.jsonl.gz").write_bytes(gzip.compress(b'{"id": "z", "text": "a b c"}\n' * 99)[:-9])
     with pytest.raises(ShardsFailed, match=r"cut\.jsonl\.gz"):
         done(folder, workspace, pool)
     assert workspace.store.folders("selections") == []
     assert len(workspace.corpus("web").done) == len(workspace.corpus("web").shards) - 1
+
+
+def test_an_input_that_changed_before_it_was_split_is_named_though_nothing_can_be_scored(
+    folder: Path, workspace: Workspace, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "run.yaml").write_text(CONFIG.replace("[in.jsonl]", "[in.jsonl.gz]"))
+    path = folder / "in.jsonl.gz"
+    whole = gzip.compress((folder / "in.jsonl").read_bytes())
+    path.write_bytes(whole)
+
+    def then_changed(settings: IngestSettings) -> Input:
+        found = discover(settings)
+        path.write_bytes(whole + whole)
+        return found
+
+    with monkeypatch.context() as changing:
+        changing.setattr("pipeline.ingest.run.discover", then_changed)
+        with pytest.raises(ShardsFailed, match=r"in\.jsonl\.gz was changed while it was read"):
+            done(folder, workspace, pool)
+    path.write_bytes(whole)
+    done(folder, workspace, pool)
+    assert workspace.corpus("web").cut
 
 
 def test_prune_lists_what_no_config_names_and_removes_only_that(folder: Path, workspace: Workspace, pool: Pool) -> None:
