@@ -27,6 +27,10 @@ def sql(
     format: FormatOption = "table",
     out: OutOption = None,
     rows: RowsOption = 100,
+    seconds: Annotated[
+        float | None,
+        typer.Option("--seconds", min=0.0, help="Give the query up after so long [TAMIS_SQL_SECONDS, else never]."),
+    ] = None,
 ) -> None:
     """Query the workspace. SHOW TABLES lists the views; DESCRIBE scored its columns.
 
@@ -43,7 +47,7 @@ def sql(
 
     text = sys.stdin.read() if query == "-" else query
     place = Workspace(workspace or default_url())
-    run(place, text, corpora or (), format, out, stages_of(config, place), rows)
+    run(place, text, corpora or (), format, out, stages_of(config, place), rows, seconds)
 
 
 def stages_of(config: str | None, workspace: Workspace) -> set[str]:

@@ -53,7 +53,7 @@ def limit(minutes: float | None, slow: bool = False) -> float | None:
             raise UserError(f"TAMIS_TASK_MINUTES={given}: expected minutes, 0 for no limit") from None
     if minutes is None:
         minutes = 0.0 if slow else MINUTES
-    return 60 * minutes if minutes > 0 else None
+    return min(60 * minutes, threading.TIMEOUT_MAX) if minutes > 0 else None
 
 
 def within(call: Callable[[], T], seconds: float | None) -> T:

@@ -5,6 +5,9 @@ files, the second leaves COPY TO, ATTACH, EXPORT and read_text open, and COPY ma
 the only filesystem a connection keeps is the one below, which serves exactly the given files and only for reading;
 every other one is off, and the configuration is locked. The price: nothing spills to disk.
 
+Queries of commands have a limit of time if one is asked for (`stream`); predicates that run in tasks have that of
+the task (pipeline.limits).
+
     connection = connect({"scores/web/part-00000-of-00001.parquet": (store, "scores/web/part-00000-of-00001.parquet")})
     for batch in batches(connection, "SELECT count(*) FROM read_parquet('tamis://scores/web/part-0...')"):
         ...
@@ -20,8 +23,10 @@ import io
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import duckdb
@@ -38,6 +43,12 @@ BATCH_ROWS = 10_000
 """Rows that `batches` hands out at once."""
 REMOTE_BLOCK = 4 << 20
 """Bytes read ahead from object stores: DuckDB reads column chunks in pieces far smaller than a request is worth."""
+
+MEMORY = "50%"
+"""Of the machine, for the rows of a connection; single values that a function makes (repeat) are not counted."""
+GRACE = 10.0
+"""Seconds that DuckDB has to heed an interrupt. One function over one batch of rows is not interrupted, and may take
+minutes where each of its values has gigabytes."""
 
 T = TypeVar("T")
 
@@ -182,7 +193,7 @@ def connect(files: Files, locked: bool = True) -> duckdb.DuckDBPyConnection:
             "autoload_known_extensions": False,
             "python_enable_replacements": False,
             "temp_directory": "",
-            "memory_limit": "50%",
+            "memory_limit": MEMORY,
             "threads": os.cpu_count() or 1,
         },
     )
@@ -193,10 +204,47 @@ def connect(files: Files, locked: bool = True) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def batches(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+@dataclass(frozen=True)
+class Deadline:
+    """When a query has to be through. moment: of time.monotonic. option: what sets another limit."""
+
+    seconds: float
+    moment: float
+    option: str
+
+    @classmethod
+    def after(cls, seconds: float | None, option: str) -> Deadline | None:
+        """So many seconds from now; None for no limit."""
+        return None if seconds is None else cls(seconds, time.monotonic() + seconds, option)
+
+    def left(self) -> float:
+        """Seconds from now."""
+        return min(max(self.moment - time.monotonic(), 0.0), threading.TIMEOUT_MAX)
+
+    def missed(self) -> TimeoutError:
+        """What to raise when it is over."""
+        return TimeoutError(
+            f"not through after {self.seconds:g} s, and given up; {self.option} sets another limit (0: none)"
+        )
+
+
+def time_limit(seconds: float | None) -> float | None:
+    """Seconds that a query may take; None: no limit. seconds: what was asked for, 0 for none [TAMIS_SQL_SECONDS]."""
+    if seconds is None and (given := os.environ.get("TAMIS_SQL_SECONDS")):
+        try:
+            seconds = float(given)
+        except ValueError:
+            raise UserError(f"TAMIS_SQL_SECONDS={given}: expected seconds, 0 for no limit") from None
+    return seconds if seconds is not None and seconds > 0 else None
+
+
+def batches(
+    connection: duckdb.DuckDBPyConnection, query: str, seconds: float | None = None
+) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
     """Run one SELECT (or EXPLAIN, DESCRIBE, SHOW, SUMMARIZE) of a user: its schema, and its rows as they come.
 
-    Raises UserError with one line for anything else, and for whatever DuckDB has to say about the query.
+    seconds: as in `stream`. Raises UserError with one line for anything else, and for whatever DuckDB has to say about
+    the query.
     """
     with _explained(connection):
         statements = connection.extract_statements(query)
@@ -209,16 +257,20 @@ def batches(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[pa.Schem
         if kind not in ("SELECT", "EXPLAIN"):
             raise UserError(f"SQL: {kind} is not allowed: {_ALLOWED}")
         _parsed(connection, query if kind == "SELECT" else _EXPLAIN.sub("", query), "SQL")
-    return stream(connection, query)
+    return stream(connection, query, seconds=seconds)
 
 
 def stream(
-    connection: duckdb.DuckDBPyConnection, query: str, where: str = "SQL"
+    connection: duckdb.DuckDBPyConnection, query: str, where: str = "SQL", seconds: float | None = None
 ) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    """Run a statement that is known to be a SELECT: its schema, and its rows as they come. Ctrl-C ends it."""
+    """Run a statement that is known to be a SELECT: its schema, and its rows as they come. Ctrl-C ends it.
+
+    seconds: until the last row is read, 0 for no limit [TAMIS_SQL_SECONDS, then none]; UserError if it takes longer.
+    """
+    deadline = Deadline.after(time_limit(seconds), "TAMIS_SQL_SECONDS" if seconds is None else "--seconds")
     with _explained(connection, where):
-        reader = _interruptible(connection, lambda: connection.sql(query).to_arrow_reader(BATCH_ROWS))
-    return reader.schema, _read(connection, reader, where)
+        reader = _interruptible(connection, lambda: connection.sql(query).to_arrow_reader(BATCH_ROWS), deadline)
+    return reader.schema, _read(connection, reader, where, deadline)
 
 
 _ALLOWED = "the workspace is read-only; expected SELECT, EXPLAIN, DESCRIBE, SHOW or SUMMARIZE"
@@ -255,43 +307,97 @@ def _writing_nodes(tree: Any) -> set[str]:
     return set()
 
 
-def _read(connection: duckdb.DuckDBPyConnection, reader: pa.RecordBatchReader, where: str) -> Iterator[pa.RecordBatch]:
+def _read(
+    connection: duckdb.DuckDBPyConnection, reader: pa.RecordBatchReader, where: str, deadline: Deadline | None
+) -> Iterator[pa.RecordBatch]:
     while True:
         with _explained(connection, where):
-            batch = _interruptible(connection, lambda: next(reader, None))
+            batch = _interruptible(connection, lambda: next(reader, None), deadline)
         if batch is None:
             return
         yield batch
 
 
-def _interruptible(connection: duckdb.DuckDBPyConnection, work: Callable[[], T]) -> T:
-    """Do something with a connection so that Ctrl-C ends it: DuckDB does not look at signals while it makes rows."""
-    with ThreadPoolExecutor(1, "tamis-sql") as pool:
-        future = pool.submit(work)
-        try:
-            return future.result()
-        finally:
-            if not future.done():
-                connection.interrupt()
+def _interruptible(connection: duckdb.DuckDBPyConnection, work: Callable[[], T], deadline: Deadline | None = None) -> T:
+    """Do something with a connection so that Ctrl-C ends it: DuckDB does not look at signals while it makes rows.
+
+    Raises TimeoutError if it is not done by the deadline.
+    """
+    future: Future[T] = Future()
+    # A daemon: what does not heed the interrupt must not keep the process alive.
+    thread = threading.Thread(target=_do, args=(work, future), daemon=True, name="tamis-sql")
+    thread.start()
+    try:
+        return future.result(None if deadline is None else deadline.left())
+    except TimeoutError:
+        if deadline is None or future.done():
+            raise  # of a store, not of the clock
+        raise deadline.missed() from None
+    finally:
+        if not future.done():
+            _stop(connection, thread)
 
 
-def predicate(connection: duckdb.DuckDBPyConnection, expression: str, table: pa.Table) -> pa.BooleanArray:
+def _do(work: Callable[[], T], future: Future[T]) -> None:
+    try:
+        future.set_result(work())
+    except BaseException as error:
+        future.set_exception(error)
+
+
+_stuck: list[tuple[duckdb.DuckDBPyConnection, threading.Thread]] = []
+"""Connections that did not heed an interrupt, with the threads that still use them."""
+
+
+def _stop(connection: duckdb.DuckDBPyConnection, thread: threading.Thread) -> None:
+    """Interrupt what a thread does with a connection; leave it behind if it does not listen."""
+    end = time.monotonic() + GRACE
+    while thread.is_alive() and time.monotonic() < end:
+        connection.interrupt()  # more than once: one that comes before the query has begun is lost
+        thread.join(0.1)
+    if thread.is_alive():
+        _stuck.append((connection, thread))
+
+
+def is_stuck(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether a query that was given up still runs: then whatever is done with the connection waits for it."""
+    return any(one is connection and thread.is_alive() for one, thread in _stuck)
+
+
+def any_stuck() -> bool:
+    """Whether a query that was given up still runs: then the process does not end by itself."""
+    return any(thread.is_alive() for _, thread in _stuck)
+
+
+def close(connection: duckdb.DuckDBPyConnection) -> None:
+    """Close a connection, unless that would wait for a query that was given up."""
+    if not is_stuck(connection):
+        connection.close()
+
+
+def predicate(
+    connection: duckdb.DuckDBPyConnection, expression: str, table: pa.Table, seconds: float | None = None
+) -> pa.BooleanArray:
     """Which rows of `table` a WHERE clause with this expression keeps: one boolean a row, NULL counts as false.
 
     The columns of `table` are those of `scored`; a subquery over `scored` or another view of the connection sees the
     whole workspace. Aggregates and window functions outside of a subquery are refused, as in any WHERE: they would see
-    one table instead of all. Raises UserError with one line that names the expression.
+    one table instead of all. seconds: None is no limit, for tasks, which have one of their own. Raises UserError with
+    one line that names the expression.
     """
     check_expression(connection, expression)
+    deadline = Deadline.after(seconds, "TAMIS_TASK_MINUTES")
     rows = table.append_column(_ROW, pa.array(np.arange(table.num_rows)))
     connection.register(_BATCH, rows)
     try:
         with _explained(connection, f"predicate {_short(expression)!r}", table.column_names):
             # The newline ends a comment at the end of the expression.
             query = f'SELECT "{_ROW}" FROM "{_BATCH}" AS scored WHERE ({expression}\n)'
-            kept = _interruptible(connection, lambda: connection.sql(query).to_arrow_table()).column(0).to_numpy()
+            found = _interruptible(connection, lambda: connection.sql(query).to_arrow_table(), deadline)
+            kept = found.column(0).to_numpy()
     finally:
-        connection.unregister(_BATCH)
+        if not is_stuck(connection):
+            connection.unregister(_BATCH)
     keep = np.zeros(table.num_rows, bool)
     keep[kept] = True
     return pa.array(keep)

@@ -30,23 +30,29 @@ def sql(
     out: str | None = None,
     stages: Collection[str] = (),
     rows: int = ROWS,
+    seconds: float | None = None,
 ) -> None:
     """Run one SELECT and write what it gives to stdout or a file.
 
     corpora: those that the views show [all]. stages: folders of score stages to show instead of the newest of their
-    alias. rows: how many a table shows. Raises UserError with one line if the query is wrong or reaches outside.
+    alias. rows: how many a table shows. seconds: until the last row is written, 0 for no limit [TAMIS_SQL_SECONDS,
+    then none]. Raises UserError with one line if the query is wrong, takes longer, or reaches outside.
     """
     with _opened(workspace, query, corpora, stages) as connection:
-        schema, batches = sandbox.batches(connection, query)
+        schema, batches = sandbox.batches(connection, query, seconds)
         write(schema, batches, format, out, rows)
 
 
 def query(
-    workspace: str | Workspace, query: str, corpora: Collection[str] = (), stages: Collection[str] = ()
+    workspace: str | Workspace,
+    query: str,
+    corpora: Collection[str] = (),
+    stages: Collection[str] = (),
+    seconds: float | None = None,
 ) -> pa.Table:
-    """Run one SELECT; all of its rows. Raises UserError as `sql` does."""
+    """Run one SELECT; all of its rows. seconds, and what it raises: as `sql`."""
     with _opened(workspace, query, corpora, stages) as connection:
-        schema, batches = sandbox.batches(connection, query)
+        schema, batches = sandbox.batches(connection, query, seconds)
         return pa.Table.from_batches(batches, schema)
 
 

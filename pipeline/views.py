@@ -177,7 +177,7 @@ def opened(
                 connection.execute(statement)
             yield connection
         finally:
-            connection.close()
+            sandbox.close(connection)
 
 
 def _build(workspace: Workspace, corpora: list[Corpus], named: Collection[str], distributions: bool) -> Build:

@@ -6,6 +6,7 @@ The ranking is a total order over all corpora: the score, highest first (as 64 b
 
 from __future__ import annotations
 
+import atexit
 import functools
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,6 +18,7 @@ import xxhash
 
 from pipeline import sandbox
 from pipeline.errors import UserError
+from pipeline.limits import limit
 from pipeline.select.inputs import ShardInputs
 from pipeline.select.rules import NO_RULES, Rules
 from pipeline.workspace import Workspace
@@ -199,11 +201,17 @@ def _opened(workspace: Workspace, views: Views | None) -> tuple[Any, Any]:
     return context.__enter__(), context
 
 
+atexit.register(_opened.cache_clear)  # at the very end what closes a connection is gone before it
+
+
 def check_predicate(workspace: Workspace, ranking: Ranking, schema: pa.Schema) -> None:
-    """Try a predicate on no rows. Raises UserError that names what is wrong with it."""
+    """Try a predicate on no rows. Raises UserError that names what is wrong with it.
+
+    Its subqueries run in full, here where no task sets a limit: a query that no task could end within its own is refused.
+    """
     if ranking.where is not None:
         connection, _ = _opened(workspace, ranking.views)
-        sandbox.predicate(connection, ranking.where, schema.empty_table())
+        sandbox.predicate(connection, ranking.where, schema.empty_table(), limit(None))
 
 
 def check_rankable(name: str, kind: pa.DataType) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -236,6 +238,85 @@ def test_ctrl_c_ends_a_query(here: Path) -> None:
                 list(sandbox.batches(connection, text)[1])
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+ENDLESS = (
+    "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT max(n) AS n FROM r",
+    "SELECT sum(a.range * b.range % 7) AS n FROM range(100000000) a, range(1000000000) b",
+    "SELECT range AS n FROM range(1000000000000)",
+)
+DEAF = "SELECT sum(jaro_similarity(repeat('ab', 300000) || range, repeat('ba', 300000) || range)) AS n FROM range(100)"
+"""Minutes in a function that does not look whether it is interrupted."""
+
+
+@pytest.mark.parametrize("text", ENDLESS)
+def test_a_query_without_an_end_is_given_up_and_the_connection_goes_on(
+    views: duckdb.DuckDBPyConnection, text: str
+) -> None:
+    with pytest.raises(UserError) as told:
+        list(sandbox.batches(views, text, 0.3)[1])
+    assert str(told.value) == "SQL: not through after 0.3 s, and given up; --seconds sets another limit (0: none)"
+    assert next(sandbox.batches(views, "SELECT count(*) AS n FROM scored")[1]).to_pylist() == [{"n": 50}]
+
+
+def test_the_environment_sets_the_limit_of_every_query_and_an_option_goes_before_it(
+    here: Path, views: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TAMIS_SQL_SECONDS", "0.3")
+    with pytest.raises(UserError, match=r"SQL: not through after 0.3 s, and given up; TAMIS_SQL_SECONDS sets another"):
+        query(f"{here}/w", ENDLESS[0])
+    with pytest.raises(UserError, match=r"report: a figure: not through after 0.3 s"):
+        list(sandbox.stream(views, ENDLESS[0], "report: a figure")[1])
+    with pytest.raises(UserError, match=r"not through after 0.1 s, and given up; --seconds"):
+        query(f"{here}/w", ENDLESS[0], seconds=0.1)
+    assert sandbox.time_limit(0) is None
+    for text in ("0", "-1", "nan", ""):
+        monkeypatch.setenv("TAMIS_SQL_SECONDS", text)
+        assert sandbox.time_limit(None) is None
+    for text in ("inf", "1e300"):
+        monkeypatch.setenv("TAMIS_SQL_SECONDS", text)
+        assert query(f"{here}/w", "SELECT count(*) FROM scored").num_rows == 1
+    monkeypatch.setenv("TAMIS_SQL_SECONDS", "soon")
+    with pytest.raises(UserError, match="TAMIS_SQL_SECONDS=soon: expected seconds, 0 for no limit"):
+        query(f"{here}/w", "SELECT 1")
+
+
+def test_a_predicate_without_an_end_is_given_up_and_the_connection_goes_on(views: duckdb.DuckDBPyConnection) -> None:
+    with pytest.raises(UserError, match=r"predicate .*: not through after 0.3 s, .*TAMIS_TASK_MINUTES sets another"):
+        sandbox.predicate(views, f"score > ({ENDLESS[0]})", ROWS, 0.3)
+    assert sandbox.predicate(views, "score > 0.5", ROWS, 60).to_pylist() == [False, False, True]
+
+
+def test_a_query_that_does_not_heed_is_left_behind_and_the_command_ends(here: Path) -> None:
+    code = (
+        "import sys; from pipeline import sandbox; from cli.main import main; sandbox.GRACE = 0.5; main(sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", code, "sql", DEAF, "-w", f"{here}/w", "--seconds", "0.2"]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == b"tamis: SQL: not through after 0.2 s, and given up; --seconds sets another limit (0: none)\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT * FROM range(10000000000) a ORDER BY hash(a.range)",
+        "SELECT count(*) FROM (SELECT range FROM range(100000000000) GROUP BY ALL)",
+        "SELECT len(string_agg(range::VARCHAR, ',')) FROM range(100000000000)",
+        "WITH RECURSIVE r AS (SELECT repeat('a', 100) AS n UNION SELECT n || 'a' FROM r) SELECT count(*) FROM r",
+    ],
+)
+def test_a_query_that_needs_more_memory_than_there_is_for_it_ends_in_one_line_and_spills_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sandbox, "MEMORY", "200MB")
+    connection = sandbox.connect({})
+    with pytest.raises(UserError, match="Out of Memory") as told:
+        list(sandbox.batches(connection, text, 120)[1])
+    assert "\n" not in str(told.value)
+    assert everything(tmp_path) == {}
+    connection.close()
 
 
 def test_threads_that_share_a_handle_read_from_their_own_place(tmp_path: Path) -> None:

@@ -155,6 +155,22 @@ def test_a_subquery_of_the_predicate_sees_the_whole_workspace(pool: Pool, worksp
     }
 
 
+def test_a_predicate_without_an_end_is_given_up_where_it_is_tried_and_in_tasks(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(workspace, fixed(20), 2)
+    forever = "(WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT max(n) FROM r)"
+    alone, by_row = f"tokens > {forever}", f"CASE WHEN tokens > 0 THEN {forever} > 0 END"
+    with Pool(Compute(workers=1, task_minutes=0.08), workspace) as pool:
+        monkeypatch.setenv("TAMIS_TASK_MINUTES", "0.01")
+        with pytest.raises(UserError, match=r"predicate .*: not through after 0.6 s, and given up; TAMIS_TASK_MINUTES"):
+            select(workspace, "endless", SelectSettings(where=alone), pool)
+        # What is tried on no rows may pass: tasks have their own limit.
+        monkeypatch.setattr("pipeline.select.run.check_predicate", lambda *_: None)
+        with pytest.raises(ValueError, match=r"not through after 0\.1 minutes, and stopped in "):
+            select(workspace, "endless", SelectSettings(where=by_row), pool)
+
+
 def test_a_source_with_too_little_gives_all_and_says_what_is_short(pool: Pool, workspace: Workspace) -> None:
     made = [Document("web", f"d{i}", "wiki" if i < 5 else "blog", 1 / (i + 1), 10) for i in range(100)]
     write(workspace, made, 2)
