@@ -39,6 +39,8 @@ RETRIES = 5
 """Further tries of a shard after a transient error: within half a minute, beside what the store itself waits out."""
 WINDOW_PER_THREAD = 8
 """Tasks submitted ahead per worker thread: enough to keep it busy, few enough that the scheduler stays small."""
+MOST_PER_MESSAGE = 64
+"""Tasks submitted with one message, which Dask takes on as a whole: a megabyte, however long their lists of files."""
 DIED = "its worker died each time it was tried"
 """How the error of a shard begins whose worker died."""
 RESTART_SECONDS = 60
@@ -198,6 +200,21 @@ def _single_threaded_arrow() -> None:
         pa.set_cpu_count(1)
 
 
+def _fetched(client: Client, futures: Sequence[Any]) -> list[Any]:
+    """The result or exception of each future, all of which have completed: one message for all that have results."""
+    good = {future.key: future for future in futures if future.status == "finished"}
+    # By key: from a list, those whose worker died meanwhile would be left out, and the others would move up.
+    values = client.gather(good, errors="skip") if good else {}
+    there = {key for key in values if good[key].status not in ("error", "cancelled")}
+    return [values[future.key] if future.key in there else _outcome(future) for future in futures]
+
+
+def _outcome(future: Any) -> Any:
+    """Result or exception; waits for the task if it is done again because its worker died with the result."""
+    error = future.exception()
+    return future.result() if error is None else error
+
+
 class Pool:
     """The cluster of a run: made when the first task needs it, kept for the stages after, closed at the end."""
 
@@ -268,33 +285,31 @@ class Pool:
         suspects: list[T] = []
 
         def submit(count: int) -> list[Any]:
-            made = []
-            for item in itertools.islice(waiting, count):
-                future = client.submit(function, item, pure=False, resources=resources)
-                flying[future] = item
-                made.append(future)
+            made: list[Any] = []
+            while chosen := list(itertools.islice(waiting, min(count - len(made), MOST_PER_MESSAGE))):
+                futures = client.map(function, chosen, pure=False, resources=resources, batch_size=None)
+                flying.update(zip(futures, chosen, strict=True))
+                made += futures
             return made
 
         completed = as_completed(submit(max(threads * WINDOW_PER_THREAD, 16)), loop=client.loop)
-        for future in completed:
-            error = future.exception()
-            item = flying.pop(future)
-            if isinstance(error, FutureCancelledError):
-                raise error
-            if isinstance(error, Overdue) and error.worker:
-                client.restart_workers([error.worker], timeout=RESTART_SECONDS, raise_for_error=False)
-            if isinstance(error, KilledWorker):
-                suspects.append(item)
-            else:
-                yield item, (error if error is not None else future.result())
-            future.release()
-            for more in submit(1):
-                completed.add(more)
+        for futures in completed.batches():
+            results = _fetched(client, futures)
+            completed.update(submit(len(futures)))
+            for future, result in zip(futures, results, strict=True):
+                item = flying.pop(future)
+                if isinstance(result, FutureCancelledError):
+                    raise result
+                if isinstance(result, Overdue) and result.worker:
+                    client.restart_workers([result.worker], timeout=RESTART_SECONDS, raise_for_error=False)
+                if isinstance(result, KilledWorker):
+                    suspects.append(item)
+                else:
+                    yield item, result
+                future.release()
         for item in suspects:
             # Dask blames every task that waited at the worker that died: alone, the guilty one shows.
-            future = client.submit(function, item, pure=False, resources=resources)
-            error = future.exception()
-            yield item, (error if error is not None else future.result())
+            yield item, _outcome(client.submit(function, item, pure=False, resources=resources))
 
     def run(
         self,

@@ -52,6 +52,21 @@ def test_no_shard_is_lost_however_many_there_are(pool: Pool, workspace: Workspac
     assert sorted(results.values()) == list(range(70))
 
 
+def seventh_fails(number: int) -> int | None:
+    if number % 7 == 0:
+        raise ValueError(f"not {number}")
+    return None if number % 5 == 0 else number
+
+
+def test_each_result_is_that_of_its_item_though_others_of_its_batch_failed(pool: Pool) -> None:
+    found = {
+        item: str(result) if isinstance(result, ValueError) else result
+        for item, result in pool.map(seventh_fails, range(200))
+    }
+    expected = {n: f"not {n}" if n % 7 == 0 else None if n % 5 == 0 else n for n in range(200)}
+    assert found == expected
+
+
 def test_a_shard_that_kills_its_worker_fails_alone(workspace: Workspace) -> None:
     with Pool(execute.Compute(workers=2), workspace) as own:
         rows = {row.shard: row for row in own.run(jobs(workspace, ["fine", "dies", "fine", "fine"]), work, "test")}
