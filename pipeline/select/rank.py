@@ -207,7 +207,7 @@ atexit.register(_opened.cache_clear)  # at the very end what closes a connection
 def check_predicate(workspace: Workspace, ranking: Ranking, schema: pa.Schema) -> None:
     """Try a predicate on no rows. Raises UserError that names what is wrong with it.
 
-    Its subqueries run in full, here where no task sets a limit: a query that no task could end within its own is refused.
+    Its subqueries run in full, and no task sets them a limit here: one that no task could end is refused.
     """
     if ranking.where is not None:
         connection, _ = _opened(workspace, ranking.views)
