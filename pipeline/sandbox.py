@@ -47,8 +47,12 @@ REMOTE_BLOCK = 4 << 20
 MEMORY = "50%"
 """Of the machine, for the rows of a connection; single values that a function makes (repeat) are not counted."""
 GRACE = 10.0
-"""Seconds that DuckDB has to heed an interrupt. One function over one batch of rows is not interrupted, and may take
-minutes where each of its values has gigabytes."""
+"""Seconds that DuckDB has to heed an interrupt. Parser, optimizer and a function over one batch of rows do not look at
+it, and may take minutes over a hostile text or values of gigabytes."""
+
+DEEPEST = 1000
+"""Parentheses within one another, as many as DuckDB takes expressions. Its parser takes time by the square of those
+that are left open: a minute for ten thousand."""
 
 T = TypeVar("T")
 
@@ -246,8 +250,10 @@ def batches(
     seconds: as in `stream`. Raises UserError with one line for anything else, and for whatever DuckDB has to say about
     the query.
     """
+    _refuse_deep(query, "SQL")
+    deadline = _deadline(seconds)
     with _explained(connection):
-        statements = connection.extract_statements(query)
+        statements = _interruptible(connection, lambda: connection.extract_statements(query), deadline)
         if len(statements) != 1:
             found = f"{len(statements)} statements" if statements else "nothing to run"
             raise UserError(f"SQL: expected one statement, got {found}")
@@ -256,8 +262,8 @@ def batches(
             raise UserError("SQL: PIVOT needs its values named here: PIVOT ... ON column IN (value, ...)")
         if kind not in ("SELECT", "EXPLAIN"):
             raise UserError(f"SQL: {kind} is not allowed: {_ALLOWED}")
-        _parsed(connection, query if kind == "SELECT" else _EXPLAIN.sub("", query), "SQL")
-    return stream(connection, query, seconds=seconds)
+        _parsed(connection, query if kind == "SELECT" else _EXPLAIN.sub("", query), "SQL", _ALLOWED, deadline)
+    return _stream(connection, query, "SQL", deadline)
 
 
 def stream(
@@ -267,7 +273,16 @@ def stream(
 
     seconds: until the last row is read, 0 for no limit [TAMIS_SQL_SECONDS, then none]; UserError if it takes longer.
     """
-    deadline = Deadline.after(time_limit(seconds), "TAMIS_SQL_SECONDS" if seconds is None else "--seconds")
+    return _stream(connection, query, where, _deadline(seconds))
+
+
+def _deadline(seconds: float | None) -> Deadline | None:
+    return Deadline.after(time_limit(seconds), "TAMIS_SQL_SECONDS" if seconds is None else "--seconds")
+
+
+def _stream(
+    connection: duckdb.DuckDBPyConnection, query: str, where: str, deadline: Deadline | None
+) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
     with _explained(connection, where):
         reader = _interruptible(connection, lambda: connection.sql(query).to_arrow_reader(BATCH_ROWS), deadline)
     return reader.schema, _read(connection, reader, where, deadline)
@@ -277,12 +292,21 @@ _ALLOWED = "the workspace is read-only; expected SELECT, EXPLAIN, DESCRIBE, SHOW
 _EXPLAIN = re.compile(r"^\s*explain\b(\s+analyze\b)?(\s*\([^)]*\))?", re.IGNORECASE)
 
 
+def _refuse_deep(text: str, where: str) -> None:
+    depth = 0
+    for bracket in re.findall(r"[()]", text):
+        depth = depth + 1 if bracket == "(" else max(depth - 1, 0)
+        if depth > DEEPEST:
+            raise UserError(f"{where}: nested too deeply")
+
+
 def _parsed(
-    connection: duckdb.DuckDBPyConnection, query: str, where: str, allowed: str = _ALLOWED
+    connection: duckdb.DuckDBPyConnection, query: str, where: str, allowed: str, deadline: Deadline | None
 ) -> list[dict[str, Any]]:
     """The syntax trees of SELECT statements. Raises UserError for any other, and for COPY or DML in a WITH clause."""
+    text = "SELECT json_serialize_sql(?)"
     with _explained(connection, where):
-        found = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchall()[0][0]
+        found = _interruptible(connection, lambda: connection.execute(text, [query]).fetchall()[0][0], deadline)
     try:
         tree = orjson.loads(found)
     except orjson.JSONDecodeError:
@@ -385,8 +409,8 @@ def predicate(
     one table instead of all. seconds: None is no limit, for tasks, which have one of their own. Raises UserError with
     one line that names the expression.
     """
-    check_expression(connection, expression)
     deadline = Deadline.after(seconds, "TAMIS_TASK_MINUTES")
+    check_expression(connection, expression, deadline)
     rows = table.append_column(_ROW, pa.array(np.arange(table.num_rows)))
     connection.register(_BATCH, rows)
     try:
@@ -406,7 +430,7 @@ def predicate(
 _BATCH, _ROW = "__tamis_batch", "__tamis_row"
 
 
-def check_expression(connection: duckdb.DuckDBPyConnection, expression: str) -> None:
+def check_expression(connection: duckdb.DuckDBPyConnection, expression: str, deadline: Deadline | None = None) -> None:
     """See that a text is one SQL expression and nothing more. Raises UserError.
 
     DuckDB's own parser judges: alone and in parentheses the text must be the same single expression, so that no
@@ -416,8 +440,9 @@ def check_expression(connection: duckdb.DuckDBPyConnection, expression: str) -> 
     expected = "expected one SQL expression, such as preselect_score > 0.5 AND tokens >= 50"
     if not expression.strip():
         raise UserError(f"{where}: {expected}")
+    _refuse_deep(expression, where)
     texts = (f"SELECT {expression}\n", f"SELECT ({expression}\n)")
-    alone, clasped = (_without_places(_parsed(connection, text, where, expected)) for text in texts)
+    alone, clasped = (_without_places(_parsed(connection, text, where, expected, deadline)) for text in texts)
     if len(alone) != 1 or alone != clasped or not _is_one_expression(alone[0]["node"]):
         raise UserError(f"{where}: {expected}")
 

@@ -245,8 +245,11 @@ ENDLESS = (
     "SELECT sum(a.range * b.range % 7) AS n FROM range(100000000) a, range(1000000000) b",
     "SELECT range AS n FROM range(1000000000000)",
 )
-DEAF = "SELECT sum(jaro_similarity(repeat('ab', 300000) || range, repeat('ba', 300000) || range)) AS n FROM range(100)"
-"""Minutes in a function that does not look whether it is interrupted."""
+DEAF = (
+    "SELECT sum(jaro_similarity(repeat('ab', 300000) || range, repeat('ba', 300000) || range)) AS n FROM range(100)",
+    f"SELECT id FROM scored WHERE source {'IN (source, id) ' * 40}",
+)
+"""Minutes in a function, and ages in the optimizer, which do not look whether they are interrupted."""
 
 
 @pytest.mark.parametrize("text", ENDLESS)
@@ -287,14 +290,31 @@ def test_a_predicate_without_an_end_is_given_up_and_the_connection_goes_on(views
     assert sandbox.predicate(views, "score > 0.5", ROWS, 60).to_pylist() == [False, False, True]
 
 
-def test_a_query_that_does_not_heed_is_left_behind_and_the_command_ends(here: Path) -> None:
+@pytest.mark.parametrize("text", DEAF)
+def test_a_query_that_does_not_heed_is_left_behind_and_the_command_ends(here: Path, text: str) -> None:
     code = (
         "import sys; from pipeline import sandbox; from cli.main import main; sandbox.GRACE = 0.5; main(sys.argv[1:])"
     )
-    command = [sys.executable, "-c", code, "sql", DEAF, "-w", f"{here}/w", "--seconds", "0.2"]
+    command = [sys.executable, "-c", code, "sql", text, "-w", f"{here}/w", "--seconds", "0.2"]
     done = subprocess.run(command, capture_output=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr == b"tamis: SQL: not through after 0.2 s, and given up; --seconds sets another limit (0: none)\n"
+
+
+def test_a_text_that_takes_the_parser_long_is_refused_or_given_up(
+    views: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for depth in (sandbox.DEEPEST + 1, 100_000):
+        with pytest.raises(UserError, match=r"^SQL: nested too deeply$"):
+            sandbox.batches(views, f"SELECT {'(' * depth}")
+        with pytest.raises(UserError, match=r"^predicate .*: nested too deeply$"):
+            sandbox.predicate(views, "(" * depth + "true" + ")" * depth, ROWS)
+    clasped = "(" * 900 + "true" + ")" * 900
+    assert sandbox.predicate(views, clasped, ROWS).to_pylist() == [True] * 3
+    monkeypatch.setattr(sandbox, "GRACE", 60.0)
+    with pytest.raises(UserError, match=r"not through after 0.1 s"):
+        sandbox.batches(views, f"SELECT {'- ' * 2500}", 0.1)
+    assert not sandbox.is_stuck(views)
 
 
 @pytest.mark.parametrize(
