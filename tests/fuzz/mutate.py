@@ -48,10 +48,12 @@ def tried(target: Target, seconds: float, seed: int) -> dict[str, Any]:
     draw, seeds = random.Random(seed), target.seeds
     findings: dict[str, dict[str, str]] = {}
     executed = 0
-    end = time.process_time() + seconds
-    while time.process_time() < end:
-        data = mutated(draw, seeds, target.words)
+    end = None
+    while end is None or time.process_time() < end:
+        data = seeds[executed] if executed < len(seeds) else mutated(draw, seeds, target.words)
         executed += 1
+        if executed > len(seeds) and end is None:
+            end = time.process_time() + seconds  # from here on: what the seeds made compile is no time of the target's
         try:
             target.attempt(data)
         except KeyboardInterrupt:

@@ -9,6 +9,7 @@ instrumented code, and what Arrow, DuckDB and tokenizers do in C++ and Rust is n
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import resource
@@ -50,16 +51,26 @@ def fuzzed(target: Target, seconds: float, flags: list[str], log: Path, limit: i
     return status, used.ru_utime + used.ru_stime
 
 
+def _warm(target: Target) -> None:
+    """Have everything imported and compiled that the seeds need: that may take longer than a target is given."""
+    for seed in target.seeds:
+        with contextlib.suppress(BaseException):  # the fuzzer tries them again, and tells
+            target.attempt(seed)
+
+
 def _child(target: Target, seconds: float, flags: list[str], artifacts: Path) -> None:
     corpus = Path(flags[-1])
     if corpus.is_dir():
         for number, seed in enumerate(target.seeds):
             (corpus / f"seed-{number}").write_bytes(seed)
     executed = 0
-    end = time.process_time() + seconds
+    end = None
 
     def one(data: bytes) -> None:
-        nonlocal executed
+        nonlocal executed, end
+        if end is None:
+            _warm(target)
+            end = time.process_time() + seconds
         found = None
         try:
             target.attempt(data)
