@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import fcntl
 import os
 import secrets
 import socket
@@ -108,19 +109,40 @@ def _create(store: Store, mine: dict[str, Any]) -> bool:
 
 
 def _take_away(store: Store, stale: dict[str, Any]) -> None:
-    """Remove a stale lock. A rename tells which of two runs got it, and whether it was still the stale one."""
+    """Remove a stale lock, unless another run was faster: what lies there then is that run's."""
+    with _alone(store):
+        holder = _holder(store)
+        if holder is None or holder["token"] != stale["token"]:
+            return
+        if not store.is_local:
+            store.remove(LOCK)
+            return
+        # Where folders cannot be locked, a rename tells which of two runs got it, and whether it was the stale one.
+        aside = store.path(f".tmp-lock-{secrets.token_hex(8)}")
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(store.path(LOCK), aside)
+            with open(aside, "rb") as file:
+                taken = _parsed(file.read())
+            if taken["token"] != stale["token"]:
+                with contextlib.suppress(FileExistsError):
+                    os.link(aside, store.path(LOCK))
+            os.unlink(aside)
+
+
+@contextlib.contextmanager
+def _alone(store: Store) -> Iterator[None]:
+    """Let nobody else of this machine take a lock away: a winner's, seen as stale a moment ago, must not vanish even
+    for that moment, in which a third could come."""
     if not store.is_local:
-        store.remove(LOCK)
+        yield
         return
-    aside = store.path(f".tmp-lock-{secrets.token_hex(8)}")
-    with contextlib.suppress(FileNotFoundError):
-        os.rename(store.path(LOCK), aside)
-        with open(aside, "rb") as file:
-            taken = _parsed(file.read())
-        if taken["token"] != stale["token"]:
-            with contextlib.suppress(FileExistsError):
-                os.link(aside, store.path(LOCK))
-        os.unlink(aside)
+    folder = os.open(store.path(""), os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _holder(store: Store) -> dict[str, Any] | None:
