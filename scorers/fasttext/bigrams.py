@@ -1,13 +1,13 @@
 """The short way for the usual classifier: words and bigrams, one number per feature, nothing special in the block.
 
-    missed = look_up(...)         # frequent words: parts and score from a table in the cache
-    hash_missed(...)              # the other words: hash, parts, and a request for their place in the dictionary
+    missed, ... = look_up(...)    # frequent words: parts and score from a table in the cache; requests for the others
+    hash_longs(...)               # words above 16 bytes: hash, and a request for their place in the dictionary
+    find_missed(...)              # parts and scores of the others
     pair_rows(...)                # rows of the bigrams, and a request for their numbers
-    find_missed(...)              # scores of the other words
     held = sum_block(...)         # everything, by document
 
-Only rare words are hashed: a frequent one has its parts (see grams.py) and its score in the front table. A block with
-something special (see ``is_special``; or a hash next to zero) is left to the general way, which begins with the edges.
+Only long and unknown words are hashed: any other has its parts (see grams.py) and its score in the dictionary. A block
+with something special (see ``is_special``; or a hash next to zero) is left to the general way, which begins with the edges.
 """
 
 from __future__ import annotations
@@ -21,13 +21,17 @@ from scorers.fasttext.intrinsics import LANES, hash_lanes, load_u64, prefetch
 from scorers.fasttext.vocabulary import (
     FNV_OFFSET,
     find_candidate,
-    find_word,
+    find_place,
     first_eight,
     front_place,
     hash_bytes,
+    is_small_at,
     is_special,
     is_word_at,
+    mixed,
+    mixed_long,
     rest_at,
+    slot_shift,
 )
 from scorers.jit import kernel
 
@@ -36,8 +40,9 @@ MANY = 512  # words: of more, repeats are counted without looking first whether 
 AHEAD = np.uint64(64)
 LONG = 2 * FEW  # documents above LONG bytes have their repeats counted
 EOS_HASH = np.uint32(3617362777)
-_0, _1, _2, _3 = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(3)
-_31, _32 = np.uint64(31), np.uint64(32)
+_0, _1, _2 = np.uint64(0), np.uint64(1), np.uint64(2)
+_32 = np.uint64(32)
+_LANES = np.uint64(LANES)
 # Bytes 0..8 and 8..16 of a word by its length; above 16 nothing is left, which no frequent word is equal to.
 _MASKS = np.array(
     [(1 << 8 * min(max(n - first, 0), 8)) - 1 if n < 17 else 0 for n in range(18) for first in (0, 8)], np.uint64
@@ -45,13 +50,19 @@ _MASKS = np.array(
 
 
 @kernel
-def look_up(data, count, tables, edges, parts, scores, missed, heads, tails, places):
-    """Parts and score of each frequent word; lists the others and returns how many.
+def look_up(data, count, tables, edges, parts, scores, missed, longs, heads, tails, lengths, places):
+    """Parts and score of each frequent word; lists the others and asks for their places in the dictionary.
 
-    In runs of ``AHEAD`` words, whose places are asked for before the first is read: the table shares its cache with
-    all that passes through, so that a word of middling frequency is often gone from it.
+    Of the k-th of these, heads, tails and lengths become its first 16 bytes and its length (17 for more), places[k] the
+    number of the place where it is looked for first; ``longs`` lists those above 16 bytes. Returns (how many were
+    missed, how many are long, whether one may be special). In runs of ``AHEAD`` words, whose places in the front
+    table are asked for before the first is read: the table shares its cache with all that passes through, so that a
+    word of middling frequency is often gone from it.
     """
     num_missed: Any = _0
+    num_longs: Any = _0
+    special = False
+    shift = slot_shift(tables.slots)
     front_scores = tables.front.view(np.float32)
     inside = count
     while inside > 0 and edges[2 * inside - 2] + 16 > len(data):
@@ -63,69 +74,106 @@ def look_up(data, count, tables, edges, parts, scores, missed, heads, tails, pla
             known = np.uint64(min(edges[u + u + _1] - start, 17))
             head = load_u64(data, start) & _MASKS[known + known]
             tail = load_u64(data, start + 8) & _MASKS[known + known + _1]
-            at = front_place(head, tail)
-            prefetch(tables.front, np.int64(at))
-            heads[u], tails[u], places[u] = head, tail, at
+            mix = mixed(head, tail)
+            prefetch(tables.front, np.int64(front_place(mix)))
+            heads[u], tails[u], places[u] = head, tail, np.int64(mix)
+        first_missed = num_missed
         for u in range(begin, end):
-            at = np.uint64(places[u])
+            at = front_place(np.uint64(places[u]))
             differs = (tables.front[at] ^ heads[u]) | (tables.front[at + _1] ^ tails[u])
             parts[u] = tables.front[at + _2]
             scores[u] = front_scores[at + at + np.uint64(7)]
             missed[num_missed] = u
             num_missed += np.uint64(differs != 0)
+        for k in range(first_missed, num_missed):  # never ahead of the word that is read
+            u = np.uint64(missed[k])
+            length = edges[u + u + _1] - edges[u + u]
+            head, tail, place = heads[u], tails[u], np.int64(np.uint64(places[u]) >> shift)
+            if length > 16:
+                head, tail = load_u64(data, edges[u + u]), load_u64(data, edges[u + u] + 8)
+                longs[num_longs] = k
+                num_longs += _1
+            else:
+                prefetch(tables.slots, place << 2)
+            special |= is_special(head)
+            heads[k], tails[k], places[k], lengths[k] = head, tail, place, min(length, 17)
     for u in range(np.uint64(inside), np.uint64(count)):
+        start, stop = edges[u + u], edges[u + u + _1]
+        head = first_eight(data, start, stop)
+        tail = first_eight(data, start + 8, stop) if stop - start > 8 else _0
+        special |= is_special(head)
+        heads[num_missed], tails[num_missed], lengths[num_missed] = head, tail, min(stop - start, 17)
+        places[num_missed] = np.int64(mixed(head, tail) >> shift)
+        longs[num_longs] = num_missed
+        num_longs += np.uint64(stop - start > 16)
         missed[num_missed] = u
         num_missed += _1
-    return num_missed
+    return num_missed, num_longs, special
 
 
 @kernel
-def hash_missed(data, num_missed, tables, edges, parts, missed, longs, heads, tails, lengths, hashes):
-    """Hashes and parts of the listed words: (how many are longer than 16 bytes, whether the block is special)."""
-    special = False
-    num_longs: Any = _0
-    for k in range(num_missed):
-        word = np.uint64(missed[k])
-        start = edges[word + word]
-        length = edges[word + word + _1] - start
-        if start + 16 <= len(data):
-            known = np.uint64(min(length, 16))
-            head = load_u64(data, start) & _MASKS[known + known]
-            tail = load_u64(data, start + 8) & _MASKS[known + known + _1]
-        else:
-            head = first_eight(data, start, start + length)
-            tail = first_eight(data, start + 8, start + length) if length > 8 else _0
-        special |= is_special(head)
-        heads[k], tails[k] = head, tail
-        lengths[k] = min(length, 17)
-        longs[num_longs] = k
-        num_longs += np.uint64(length > 16)
-    behind = np.int64(num_missed + np.uint64(LANES - 1)) & ~(LANES - 1)
-    hashes[:behind] = FNV_OFFSET
-    for k in range(np.int64(0), behind, LANES):
-        hash_lanes(heads, tails, lengths, hashes, k)
-    for i in range(num_longs):  # their next 16 bytes, side by side too, behind all the others
-        k = longs[i]
-        start, stop = edges[2 * missed[k]] + 16, edges[2 * missed[k] + 1]
-        heads[behind + i] = first_eight(data, start, stop)
-        tails[behind + i] = first_eight(data, start + 8, stop) if stop - start > 8 else _0
-        lengths[behind + i] = min(stop - start, 17)
-        hashes[behind + i] = hashes[k]
-    for i in range(np.int64(0), np.int64(num_longs), LANES):
-        hash_lanes(heads, tails, lengths, hashes, behind + i)
+def hash_longs(data, num_missed, num_longs, tables, edges, missed, longs, heads, tails, lengths, hashes, places):
+    """Hashes of the listed words above 16 bytes, and a request for their places: their first 32 bytes side by side."""
+    shift = slot_shift(tables.slots)
+    hashes[num_missed : num_missed + num_longs] = FNV_OFFSET
+    for part in range(2):
+        for i in range(num_longs):  # side by side behind all the others
+            k, to = longs[i], num_missed + i
+            start, stop = edges[2 * missed[k]] + 16, edges[2 * missed[k] + 1]
+            if part == 0:
+                heads[to], tails[to], lengths[to] = heads[k], tails[k], 16
+            else:
+                heads[to] = first_eight(data, start, stop)
+                tails[to] = first_eight(data, start + 8, stop) if stop - start > 8 else _0
+                lengths[to] = min(stop - start, 17)
+        for i in range(_0, num_longs, _LANES):
+            hash_lanes(heads, tails, lengths, hashes, np.int64(num_missed + i))
     for i in range(num_longs):
-        k, value = longs[i], hashes[behind + i]
-        if lengths[behind + i] > 16:
+        k, value = longs[i], hashes[num_missed + i]
+        if lengths[num_missed + i] > 16:
             word = missed[k]
             value = hash_bytes(data, edges[2 * word] + 32, edges[2 * word + 1], np.uint64(value))
         hashes[k] = value
-    mask = np.uint64(len(tables.slots) // 4 - 1)
-    bucket = np.uint64(tables.bucket)
+        places[k] = np.int64(mixed_long(np.uint64(value)) >> shift)
+        prefetch(tables.slots, places[k] << 2)
+
+
+@kernel
+def find_missed(
+    data, num_missed, num_longs, tables, edges, parts, scores, missed, longs, heads, tails, lengths, hashes, places
+):  # fmt: skip
+    """Parts and scores of the listed words; places[k] becomes -1 for an unknown one. Returns whether one is special."""
+    slot_scores = tables.slots.view(np.float32)
+    special = False
     for k in range(num_missed):
-        special |= is_small(hashes[k])
-        parts[np.uint64(missed[k])] = word_parts(hashes[k], bucket, tables.inverse)
-        prefetch(tables.slots, np.int64((np.uint64(hashes[k]) & mask) << _2))
-    return num_longs, special
+        place = find_candidate(tables.slots, np.uint64(places[k]), heads[k], tails[k], lengths[k] > 16)
+        places[k] = place
+        if place >= 0:
+            word = np.uint64(missed[k])
+            parts[word], scores[word] = tables.slots[place + 2], slot_scores[2 * place + 7]
+            special |= is_small_at(tables.slots, place)
+    for i in range(num_longs):
+        place = places[longs[i]]
+        if place >= 0:
+            prefetch(tables.rests, rest_at(tables.slots, place))
+    for i in range(num_longs):
+        k = longs[i]
+        word = missed[k]
+        start, stop = edges[2 * word], edges[2 * word + 1]
+        if places[k] >= 0 and not is_word_at(tables.slots, places[k], tables.rests, data, start, stop):
+            place = find_place(tables.slots, tables.rests, np.uint64(hashes[k]), data, start, stop)
+            places[k] = place
+            if place >= 0:
+                parts[word], scores[word] = tables.slots[place + 2], slot_scores[2 * place + 7]
+                special |= is_small_at(tables.slots, place)
+    for k in range(num_missed):  # unknown words: rare, since the model was made of such text
+        if places[k] < 0:
+            word = np.uint64(missed[k])
+            if lengths[k] <= 16:
+                hashes[k] = hash_bytes(data, edges[word + word], edges[word + word + _1], FNV_OFFSET)
+            parts[word], scores[word] = word_parts(hashes[k], np.uint64(tables.bucket), tables.inverse), np.float32(0)
+            special |= is_small(hashes[k])
+    return special
 
 
 @kernel
@@ -148,30 +196,6 @@ def pair_rows(count, num_docs, tables, table, ends, parts, ids):
             total = np.uint32(parts[ends[i] - 1] >> _32) + eos
             ids[ends[i] - 1] = min(np.uint32(total), np.uint32(total - bucket)) + words
             prefetch(table, np.int64(ids[ends[i] - 1]))
-
-
-@kernel
-def find_missed(
-    data, num_missed, num_longs, tables, table, edges, scores, missed, longs, heads, tails, lengths, hashes, places
-):  # fmt: skip
-    """Scores of the listed words; places[k] becomes -1 for an unknown one."""
-    slot_scores = tables.slots.view(np.float32)
-    for k in range(num_missed):
-        place = find_candidate(tables.slots, heads[k], tails[k], np.uint64(hashes[k]), lengths[k] > 16)
-        places[k] = place
-        scores[np.uint64(missed[k])] = slot_scores[2 * place + 7] if place >= 0 else np.float32(0)
-    for i in range(num_longs):
-        place = places[longs[i]]
-        if place >= 0:
-            prefetch(tables.rests, rest_at(tables.slots, place))
-    for i in range(num_longs):
-        k = longs[i]
-        word = missed[k]
-        start, stop = edges[2 * word], edges[2 * word + 1]
-        if places[k] >= 0 and not is_word_at(tables.slots, places[k], tables.rests, data, start, stop):
-            row = find_word(tables.slots, tables.rests, np.uint64(hashes[k]), data, start, stop)
-            places[k] = row
-            scores[word] = table[row] if row >= 0 else np.float32(0)
 
 
 @kernel

@@ -191,20 +191,21 @@ def load_classifier(path: str | os.PathLike[str]) -> Classifier:
 
 
 def _tables(model: ModelFile, scores: np.ndarray) -> Tables:
-    slots, rests = build_slots(model.strings, model.starts, scores)
+    bucket = max(model.bucket, 1)
+    slots, rests = build_slots(model.strings, model.starts, scores, bucket)
     eos = np.frombuffer(b"</s>", np.uint8)
     value = hash_bytes(eos, 0, 4, FNV_OFFSET)
     row = find_word(slots, rests, value, eos, 0, 4)
     return Tables(
-        front=build_front(slots, model.strings, model.starts, model.num_words, max(model.bucket, 1)),
+        front=build_front(slots, model.strings, model.starts, model.num_words),
         slots=slots,
         rests=rests,
         gram_slots=build_gram_slots(model.pruned),
         num_words=model.num_words,
         eos=int(row) if row < model.num_words else -1,
         plain_labels=all(label.startswith(LABEL_PREFIX) for label in model.labels),
-        bucket=max(model.bucket, 1),
-        inverse=np.uint64((2**64 - 1) // max(model.bucket, 1)),
+        bucket=bucket,
+        inverse=np.uint64((2**64 - 1) // bucket),
         word_ngrams=model.word_ngrams if model.pruned is None or len(model.pruned) else 0,
         minn=model.minn,
         maxn=model.maxn if model.pruned is None or len(model.pruned) else 0,

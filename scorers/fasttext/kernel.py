@@ -20,7 +20,7 @@ from scorers.fasttext.bigrams import (
     LONG,
     count_repeats,
     find_missed,
-    hash_missed,
+    hash_longs,
     look_up,
     pair_rows,
     sum_block,
@@ -143,17 +143,17 @@ def sum_features(data, begins, stops, tables, rows, mode, parts, sums, hidden, c
             count = ends[num_docs - 1]
         plain = pairs_only and not closed
         if plain:
-            num_missed = look_up(data, count, tables, edges, halves, scores, missed, heads, tails, places)
-            num_longs, special = hash_missed(
-                data, num_missed, tables, edges, halves, missed, longs, heads, tails, lengths, hashes
+            num_missed, num_longs, special = look_up(
+                data, count, tables, edges, halves, scores, missed, longs, heads, tails, lengths, places
             )
+            hash_longs(data, num_missed, num_longs, tables, edges, missed, longs, heads, tails, lengths, hashes, places)
+            special |= find_missed(
+                data, num_missed, num_longs, tables, edges, halves, scores, missed, longs, heads, tails, lengths,
+                hashes, places,
+            )  # fmt: skip
             plain = not special
         if plain:
             pair_rows(count, num_docs, tables, rows.table, ends, halves, ids)
-            find_missed(
-                data, num_missed, num_longs, tables, rows.table, edges, scores, missed, longs, heads, tails, lengths,
-                hashes, places,
-            )  # fmt: skip
             held = sum_block(
                 data, first, num_docs, num, count, num_missed, tables, rows.table, edges, ends, halves, scores,
                 ids, missed, places, held, kept, begins, stops, seen, sums, counts, squares,
@@ -162,7 +162,7 @@ def sum_features(data, begins, stops, tables, rows, mode, parts, sums, hidden, c
             continue
         num_longs = read_words(data, edges, count, heads, tails, lengths, longs)
         hash_words(data, edges, count, heads, tails, lengths, longs, num_longs, hashes)
-        num_missed = find_frequent(count, heads, tails, lengths, hashes, tables, missed, found)
+        num_missed = find_frequent(count, heads, tails, lengths, hashes, tables, missed, places, found)
         find_rest(data, edges, lengths, heads, tails, hashes, tables, rows.table, missed, num_missed, places, found)
         j = 0
         for segment in range(num_docs + (doc < num)):

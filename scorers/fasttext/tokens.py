@@ -19,20 +19,23 @@ from scorers.bits import trailing_zeros
 from scorers.fasttext.intrinsics import LANES, count_ones, hash_lanes, load_u64, prefetch, word_bits64
 from scorers.fasttext.vocabulary import (
     FNV_OFFSET,
+    ROW,
     find_candidate,
     find_word,
     first_eight,
     front_place,
     hash_bytes,
     is_word_at,
+    mixed,
+    mixed_long,
     rest_at,
     row_at,
+    slot_shift,
 )
 from scorers.jit import kernel
 
 BLOCK = 1024  # words per block
 _0, _1, _2, _3, _8 = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(8)
-_LOW32 = np.uint64(0xFFFFFFFF)
 _63 = np.uint64(63)
 _HEAD_MASKS = np.array([2 ** (8 * min(n, 8)) - 1 for n in range(17)], np.uint64)  # by length of the word
 _TAIL_MASKS = np.array([2 ** (8 * max(n - 8, 0)) - 1 for n in range(17)], np.uint64)
@@ -155,18 +158,24 @@ def hash_words(data, edges, count, heads, tails, lengths, longs, num_longs, hash
 
 
 @kernel
-def find_frequent(count, heads, tails, lengths, hashes, tables, missed, found):
-    """Row of each frequent word, from a table that fits the cache; lists the others and asks for their memory."""
+def find_frequent(count, heads, tails, lengths, hashes, tables, missed, places, found):
+    """Row of each frequent word, from a table that fits the cache; lists the others and asks for their memory.
+
+    places[i] becomes the number of the place where the i-th of them is looked for first.
+    """
     num_missed: Any = _0
     for u in range(np.uint64(count)):
-        at = front_place(heads[u], tails[u])
+        at = front_place(mixed(heads[u], tails[u]))
         differs = (tables.front[at] ^ heads[u]) | (tables.front[at + _1] ^ tails[u])
-        found[u] = np.int32(tables.front[at + _3] & _LOW32)
+        found[u] = np.int32(tables.front[at + _3] & ROW)
         missed[num_missed] = u
         num_missed += np.uint64((differs != 0) | (lengths[u] > 16))
-    mask = np.uint64(len(tables.slots) // 4 - 1)
+    shift = slot_shift(tables.slots)
     for i in range(num_missed):
-        prefetch(tables.slots, np.int64((np.uint64(hashes[np.uint64(missed[i])]) & mask) << _2))
+        u = np.uint64(missed[i])
+        mix = mixed_long(np.uint64(hashes[u])) if lengths[u] > 16 else mixed(heads[u], tails[u])
+        places[i] = np.int64(mix >> shift)
+        prefetch(tables.slots, places[i] << 2)
     return num_missed
 
 
@@ -176,20 +185,24 @@ def find_rest(data, edges, lengths, heads, tails, hashes, tables, table, missed,
     num_longs: Any = _0
     for i in range(num_missed):
         j = np.uint64(missed[i])
-        place = find_candidate(tables.slots, heads[j], tails[j], np.uint64(hashes[j]), lengths[j] > 16)
-        found[j] = row_at(tables.slots, place) if place >= 0 else np.int64(-1)
-        prefetch(table, np.int64(found[j]))  # rare words: seldom in cache when the sums read it; never faults
-        if place >= 0 and lengths[j] > 16:
+        long = lengths[j] > 16
+        place = find_candidate(tables.slots, np.uint64(places[i]), heads[j], tails[j], long)
+        if place >= 0 and long:  # its row stands with its rest
             prefetch(tables.rests, rest_at(tables.slots, place))
-            missed[num_longs] = np.int32(j)  # the list is read ahead of this place
+            missed[num_longs] = np.int32(j)  # the lists are read ahead of this place
             places[num_longs] = place
             num_longs += _1
+            continue
+        found[j] = row_at(tables.slots, tables.rests, place) if place >= 0 else np.int64(-1)
+        prefetch(table, np.int64(found[j]))  # rare words: seldom in cache when the sums read it; never faults
     for i in range(num_longs):
-        long = np.uint64(missed[i])
-        start, stop = edges[long + long], edges[long + long + _1]
-        if not is_word_at(tables.slots, places[i], tables.rests, data, start, stop):
-            value = np.uint64(hashes[long])
-            found[long] = find_word(tables.slots, tables.rests, value, data, start, stop)
+        word = np.uint64(missed[i])
+        start, stop = edges[word + word], edges[word + word + _1]
+        if is_word_at(tables.slots, places[i], tables.rests, data, start, stop):
+            found[word] = row_at(tables.slots, tables.rests, places[i])
+        else:
+            found[word] = find_word(tables.slots, tables.rests, np.uint64(hashes[word]), data, start, stop)
+        prefetch(table, np.int64(found[word]))
 
 
 @kernel

@@ -4,11 +4,14 @@
     slots, rests = build_slots(strings, starts, ...)  # uint64 (4 * places,) and what does not fit there
     row = find_word(slots, rests, ...)                # inside a kernel
 
-A place has four uint64: the word's first and second eight bytes (zero-padded; words hold no NUL), then its 32-bit
-hash, a bit that says "longer than 16 bytes" and its row + 1 in 31 bits (0: an empty place), then where the rest of a
-longer word begins in ``rests`` (32 bits) and its folded score (float32, if the model has one number per feature).
-A rest is its length in bytes and then the bytes, zero-padded, all uint64. Words up to 16 bytes are compared in full by
-the place itself, longer ones with the rest too: equality is always of bytes, never of hashes.
+A place has four uint64: the word's first and second eight bytes (zero-padded; words hold no NUL, so that an empty place
+has 0 first), what it gives to bigrams (its parts, see grams.py), then in 32 bits its row, or for a word above 16 bytes
+where its rest begins in ``rests``, and two flags; in 32 more its folded score (float32, if the model has one number
+per feature). A rest is the row and the length in bytes in one uint64, then the bytes, zero-padded.
+
+A word of at most 16 bytes is looked for where its bytes say and is compared in full by the place itself: fastText's own
+hash of it, which costs a multiplication a byte, is never made. A longer one is looked for by that hash and compared with
+the rest too: equality is always of bytes.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import numpy as np
 
 from scorers.bits import inlined
 from scorers.fasttext.grams import is_small, word_parts
-from scorers.fasttext.intrinsics import load_u64
+from scorers.fasttext.intrinsics import count_ones, load_u64
 from scorers.jit import kernel
 
 FNV_OFFSET = np.uint64(2166136261)
@@ -27,10 +30,11 @@ EOS = np.uint64(int.from_bytes(b"</s>", "little"))
 LABEL = np.uint64(int.from_bytes(b"__label_", "little"))
 _LOW32 = np.uint64(0xFFFFFFFF)
 _ZERO, _ONE, _TWO, _THREE, _EIGHT = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(8)
-_31, _32 = np.uint64(31), np.uint64(32)
+_32 = np.uint64(32)
 _HEAD_MIX, _TAIL_MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
 _FRONT_SHIFT = np.uint64(64 - 14)
-_ROW = np.uint64(0x7FFFFFFF)
+ROW = np.uint64((1 << 30) - 1)
+_SMALL, LONG_WORD = np.uint64(1 << 30), np.uint64(1 << 31)
 
 
 @kernel
@@ -62,50 +66,62 @@ def is_special(head):
     return (head == EOS) | (head == LABEL)
 
 
-@kernel
-def same_bytes(a, a_start, b, b_start, count):
-    for i in range(count):  # noqa: SIM110
-        if a[a_start + i] != b[b_start + i]:
-            return False
-    return True
+@inlined
+def mixed(head, tail):
+    """What the places of a word of these 16 bytes are made of, here and in the front table: the upper bits."""
+    return (head ^ tail * _TAIL_MIX) * _HEAD_MIX
+
+
+@inlined
+def mixed_long(value):
+    """The same of a word above 16 bytes, of its 32-bit hash."""
+    return (np.uint64(value) & _LOW32) * _HEAD_MIX
 
 
 @kernel
-def find_candidate(slots, head, tail, value, long):
-    """Place in ``slots`` of the first word with these 16 bytes and this hash and length class, or -1.
+def find_candidate(slots, at, head, tail, long):
+    """Place in ``slots`` of the first word from number ``at`` on with these 16 bytes and length class, or -1.
 
     That is the word itself unless it is ``long`` (above 16 bytes): then the rest must be compared.
     """
     mask = np.uint64(len(slots) // 4 - 1)
-    tag = value << _ONE | np.uint64(long)
-    at = value & mask
+    flag = LONG_WORD if long else _ZERO
     while True:
         place = at << _TWO
-        entry = slots[place + _TWO]
-        if (slots[place] ^ head) | (slots[place + _ONE] ^ tail) | (entry >> _31 ^ tag) == 0:
+        first = slots[place]
+        if (first ^ head) | (slots[place + _ONE] ^ tail) | (slots[place + _THREE] & LONG_WORD ^ flag) == 0:
             return np.int64(place)
-        if entry == 0:
+        if first == 0:
             return np.int64(-1)
         at = (at + _ONE) & mask
 
 
+@inlined
+def is_small_at(slots, place):
+    """Whether the parts of the word at a place must not be added (see ``is_small``)."""
+    return slots[place + 3] & _SMALL != 0
+
+
 @kernel
-def row_at(slots, place):
+def row_at(slots, rests, place):
     """Row of the word at a place."""
-    return np.int64(slots[place + 2] & _ROW) - 1
+    last = slots[place + 3]
+    if last & LONG_WORD != 0:
+        return np.int64(rests[last & ROW] >> _32)
+    return np.int64(last & ROW)
 
 
 @kernel
 def rest_at(slots, place):
     """Where the rest of the long word at a place begins."""
-    return np.int64(slots[place + 3] & _LOW32)
+    return np.int64(slots[place + 3] & ROW)
 
 
 @kernel
 def is_word_at(slots, place, rests, data, start, stop):
     """Whether the long word at this place is data[start:stop], whose first 16 bytes are known to agree."""
     at, begin = np.uint64(rest_at(slots, place)), start + 16
-    if rests[at] != np.uint64(stop - begin):
+    if rests[at] & _LOW32 != np.uint64(stop - begin):
         return False
     for i in range(begin, stop, 8):
         at += _ONE
@@ -114,52 +130,58 @@ def is_word_at(slots, place, rests, data, start, stop):
     return True
 
 
+@inlined
+def slot_shift(slots):
+    """By how many bits a mixed word is shifted to the number of its first place."""
+    return np.uint64(64) - count_ones(np.uint64(len(slots) // 4 - 1))
+
+
 @kernel
-def find_word(slots, rests, value, data, start, stop):
-    """Row of data[start:stop], whose hash is ``value``, or -1: the plain search, for any word."""
+def find_place(slots, rests, value, data, start, stop):
+    """Place of data[start:stop] or -1: the plain search, for any word. value: its hash, of a word above 16 bytes."""
     head = first_eight(data, start, stop)
     tail = first_eight(data, start + 8, stop) if stop - start > 8 else np.uint64(0)
     long = stop - start > 16
     mask = np.uint64(len(slots) // 4 - 1)
-    tag = value << _ONE | np.uint64(long)
-    at = value & mask
+    at = (mixed_long(value) if long else mixed(head, tail)) >> slot_shift(slots)
     while True:
-        place = np.int64(at << _TWO)
-        entry = slots[place + 2]
-        if (
-            slots[place] == head
-            and slots[place + 1] == tail
-            and entry >> _31 == tag
-            and (not long or is_word_at(slots, place, rests, data, start, stop))
-        ):
-            return row_at(slots, place)
-        if entry == 0:
-            return np.int64(-1)
-        at = (at + _ONE) & mask
+        place = find_candidate(slots, at, head, tail, long)
+        if place < 0 or not long or is_word_at(slots, place, rests, data, start, stop):
+            return place
+        at = (np.uint64(place >> 2) + _ONE) & mask
 
 
 @kernel
-def _fill_slots(slots, rests, strings, starts, scores):
+def find_word(slots, rests, value, data, start, stop):
+    """Row of data[start:stop], or -1; see find_place."""
+    place = find_place(slots, rests, value, data, start, stop)
+    return row_at(slots, rests, place) if place >= 0 else np.int64(-1)
+
+
+@kernel
+def _fill_slots(slots, rests, strings, starts, scores, bucket, inverse):
     mask = np.uint64(len(slots) // 4 - 1)
     end = 0
     for row in range(len(starts) - 1):
         start, stop = starts[row], starts[row + 1]
         value = hash_bytes(strings, start, stop, FNV_OFFSET)
-        at = value & mask
-        place = np.int64(at << _TWO)
-        while slots[place + 2] != 0:
-            other = row_at(slots, place)
-            size = starts[other + 1] - starts[other]
-            if size == stop - start and same_bytes(strings, starts[other], strings, start, size):
-                break  # a repeated word: the last one counts, as in the library
-            at = (at + _ONE) & mask
+        head = first_eight(strings, start, stop)
+        tail = first_eight(strings, start + 8, stop) if stop - start > 8 else _ZERO
+        long = stop - start > 16
+        place = find_place(slots, rests, value, strings, start, stop)  # a repeated word: the last one counts
+        if place < 0:
+            at = (mixed_long(value) if long else mixed(head, tail)) >> slot_shift(slots)
+            while slots[at << _TWO] != 0:
+                at = (at + _ONE) & mask
             place = np.int64(at << _TWO)
-        slots[place] = first_eight(strings, start, stop)
-        slots[place + 1] = first_eight(strings, start + 8, stop) if stop - start > 8 else np.uint64(0)
-        slots[place + 2] = (value << _ONE | np.uint64(stop - start > 16)) << _31 | np.uint64(row + 1)
-        slots[place + 3] = np.uint64(end) | (np.uint64(scores[row]) << _32 if row < len(scores) else _ZERO)
-        if stop - start > 16:
-            rests[end] = np.uint64(stop - start - 16)
+        last = np.uint64(end) | LONG_WORD if long else np.uint64(row)
+        last |= _SMALL if is_small(value) else _ZERO
+        slots[place] = head
+        slots[place + 1] = tail
+        slots[place + 2] = word_parts(value, bucket, inverse)
+        slots[place + 3] = last | (np.uint64(scores[row]) << _32 if row < len(scores) else _ZERO)
+        if long:
+            rests[end] = np.uint64(row) << _32 | np.uint64(stop - start - 16)
             end += 1
             for i in range(start + 16, stop, 8):
                 rests[end] = first_eight(strings, i, stop)
@@ -173,54 +195,59 @@ def _aligned(size: int) -> np.ndarray:
     return memory[first : first + size]
 
 
-def build_slots(strings: np.ndarray, starts: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def build_slots(
+    strings: np.ndarray, starts: np.ndarray, scores: np.ndarray, bucket: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Hash table of the words ``strings[starts[i]:starts[i + 1]]``, at most two thirds full, and their rests.
 
-    scores: float32, one per word, or none. ValueError for strings of 4 GiB.
+    scores: float32, one per word, or none. bucket: at least 1. ValueError for strings of 4 GiB.
     """
-    if len(strings) > _LOW32:
-        raise ValueError(f"a vocabulary of {len(strings)} bytes; 4 GiB are the limit")
+    if len(strings) > _LOW32 or len(starts) - 1 > ROW:
+        raise ValueError(f"a vocabulary of {len(strings)} bytes, {len(starts) - 1} words; 4 GiB and 2**30 are the limit")
     places = max(16, 1 << (3 * (len(starts) - 1) // 2).bit_length())
     lengths = np.diff(starts)
     lengths = lengths[lengths > 16]
     slots, rests = _aligned(4 * places), np.zeros(int((1 + (lengths - 9) // 8).sum()), np.uint64)
-    _fill_slots(slots, rests, strings, starts, scores.view(np.uint32))
+    inverse = np.uint64((2**64 - 1) // bucket)
+    _fill_slots(slots, rests, strings, starts, scores.view(np.uint32), np.uint64(bucket), inverse)
     return slots, rests
 
 
 @inlined
-def front_place(head, tail):
-    """Where the front table has the word of these 16 bytes, if at all."""
-    return (((head ^ tail * _TAIL_MIX) * _HEAD_MIX) >> _FRONT_SHIFT) << _TWO
+def front_place(mix):
+    """Where the front table has the word of this mix, if at all."""
+    return (mix >> _FRONT_SHIFT) << _TWO
 
 
 @kernel
-def _fill_front(front, slots, strings, starts, num_words, bucket, inverse):
+def _fill_front(front, slots, strings, starts, num_words):
     front[1::4] = _ONE  # in an empty place the word of the bytes 0 and 1, which is none
+    shift = slot_shift(slots)
     for row in range(min(num_words, 2 * FRONT)):
         start, stop = starts[row], starts[row + 1]
-        value = hash_bytes(strings, start, stop, FNV_OFFSET)
         head = first_eight(strings, start, stop)
         tail = first_eight(strings, start + 8, stop) if stop - start > 8 else _ZERO
-        place = front_place(head, tail)
-        taken = front[place] != 0
-        if taken or stop - start > 16 or is_special(head) or is_small(value):
+        mix = mixed(head, tail)
+        place = front_place(mix)
+        if front[place] != 0 or stop - start > 16 or is_special(head):
             continue
-        at = find_candidate(slots, head, tail, value, False)
+        at = find_candidate(slots, mix >> shift, head, tail, False)
+        if is_small_at(slots, at):
+            continue
         front[place] = head
         front[place + _ONE] = tail
-        front[place + _TWO] = word_parts(value, bucket, inverse)
-        front[place + _THREE] = np.uint64(row_at(slots, at)) | slots[at + 3] >> _32 << _32
+        front[place + _TWO] = slots[at + 2]
+        front[place + _THREE] = slots[at + 3]
 
 
-def build_front(slots: np.ndarray, strings: np.ndarray, starts: np.ndarray, num_words: int, bucket: int) -> np.ndarray:
+def build_front(slots: np.ndarray, strings: np.ndarray, starts: np.ndarray, num_words: int) -> np.ndarray:
     """The most frequent words again, in a table without collisions that stays in the processor's cache.
 
-    A place (four uint64) holds the most frequent word of at most 16 bytes that falls on it: its bytes as two numbers,
-    what it gives to bigrams (see bigrams.py), its row (32 bits) and its score. Files list words by falling frequency.
+    A place (four uint64) holds the most frequent word of at most 16 bytes that falls on it, as ``slots`` does. Files
+    list words by falling frequency.
     """
     front = _aligned(4 * FRONT)
-    _fill_front(front, slots, strings, starts, num_words, np.uint64(bucket), np.uint64((2**64 - 1) // bucket))
+    _fill_front(front, slots, strings, starts, num_words)
     return front
 
 

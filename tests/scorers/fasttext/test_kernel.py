@@ -46,10 +46,10 @@ BUCKET = 2_000_000
 def bucket_tables(**options: int) -> Tables:
     """An empty dictionary: all features are n-grams."""
     nothing, starts = np.zeros(0, np.uint8), np.zeros(1, np.int64)
-    slots, rests = build_slots(nothing, starts, np.zeros(0, np.float32))
+    slots, rests = build_slots(nothing, starts, np.zeros(0, np.float32), BUCKET)
     values = {"word_ngrams": 2, "minn": 0, "maxn": 0} | options
     return Tables(
-        build_front(slots, nothing, starts, 0, BUCKET), slots, rests, np.zeros(0, np.int64), 0, -1, True,
+        build_front(slots, nothing, starts, 0), slots, rests, np.zeros(0, np.int64), 0, -1, True,
         BUCKET, np.uint64((2**64 - 1) // BUCKET), **values,
     )  # fmt: skip
 
@@ -96,7 +96,7 @@ WORDS = st.binary(min_size=1, max_size=40).filter(lambda word: b"\0" not in word
 def dictionary(words: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     strings = array(b"".join(words))
     starts = np.cumsum([0] + [len(word) for word in words])
-    return build_slots(strings, starts, np.zeros(0, np.float32))
+    return build_slots(strings, starts, np.zeros(0, np.float32), BUCKET)
 
 
 @given(words=st.lists(WORDS, min_size=1, max_size=200, unique=True), others=st.lists(WORDS, max_size=50))
