@@ -16,16 +16,10 @@ import orjson
 
 from pipeline.errors import UserError
 from pipeline.redact import without_addresses
+from scorers.cache import cache_folder
 
 DIGESTED = ("tokenizer.json",)
 """Files of a model folder that decide what it does here."""
-
-
-def cache_folder() -> Path:
-    """Where downloads and digests are kept between runs: TAMIS_CACHE, then $XDG_CACHE_HOME/tamis."""
-    if named := os.environ.get("TAMIS_CACHE"):
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tamis"
 
 
 def local_file(value: str, what: str) -> Path:

@@ -25,9 +25,9 @@ import pyarrow.compute as pc
 
 from pipeline.errors import UserError
 from pipeline.ledger import Row
-from pipeline.models import cache_folder
 from pipeline.stage import saved
 from pipeline.workspace import Workspace, shard_name
+from scorers.cache import cache_folder
 
 
 def shard_schema(vocabulary: int) -> pa.Schema:

@@ -7,7 +7,8 @@
     held = sum_block(...)         # everything, by document
 
 Only long and unknown words are hashed: any other has its parts (see grams.py) and its score in the dictionary. A block
-with something special (see ``is_special``; or a hash next to zero) is left to the general way, which begins with the edges.
+with something special (see ``is_special``; or a hash next to zero) is left to the general way, which begins with the
+edges.
 """
 
 from __future__ import annotations
@@ -86,11 +87,12 @@ def look_up(data, count, tables, edges, parts, scores, missed, longs, heads, tai
             missed[num_missed] = u
             num_missed += np.uint64(differs != 0)
         for k in range(first_missed, num_missed):  # never ahead of the word that is read
-            u = np.uint64(missed[k])
-            length = edges[u + u + _1] - edges[u + u]
-            head, tail, place = heads[u], tails[u], np.int64(np.uint64(places[u]) >> shift)
+            word = np.uint64(missed[k])
+            start = edges[word + word]
+            length = edges[word + word + _1] - start
+            head, tail, place = heads[word], tails[word], np.int64(np.uint64(places[word]) >> shift)
             if length > 16:
-                head, tail = load_u64(data, edges[u + u]), load_u64(data, edges[u + u] + 8)
+                head, tail = load_u64(data, start), load_u64(data, start + 8)
                 longs[num_longs] = k
                 num_longs += _1
             else:

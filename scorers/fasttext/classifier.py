@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scorers.bits import read_only
-from scorers.fasttext import Newline, kernel, losses
+from scorers.fasttext import Newline, cache, kernel, losses
 from scorers.fasttext.fold import fold, is_pair, num_outputs
 from scorers.fasttext.model import (
     HIERARCHICAL,
@@ -161,25 +161,27 @@ class Classifier:
 
 
 def load_classifier(path: str | os.PathLike[str]) -> Classifier:
-    """Read, check and fold a model; see ``scorers.fasttext.load``."""
-    model = read_model(os.fspath(path))
-    folded = fold(model)
+    """Read, check and fold a model; see ``scorers.fasttext.load``. What was folded is kept (cache.py)."""
+    name = os.fspath(path)
+    before = os.stat(name)
+    model = read_model(name)
+    arrays = cache.recall(name)
+    if arrays is None:
+        arrays = _fold(model)
+        cache.keep(name, before, arrays)
     raw_mode, raw = _raw_rows(model.input)
     outputs = num_outputs(model)
-    scores = np.zeros(0, np.float32) if folded is None or outputs > 1 else folded[: model.num_words, 0]
-    if folded is None:
-        mode, rows = raw_mode, raw
-    else:
+    mode, rows = raw_mode, raw
+    if len(arrays["folded"]):
         mode = SCALAR if outputs == 1 else FOLDED
-        zero = np.zeros(outputs, np.float32)  # a row for words that have none
-        rows = _no_rows()._replace(table=np.concatenate([folded.reshape(-1), zero]), width=outputs)
+        rows = _no_rows()._replace(table=arrays["folded"], width=outputs)
     return Classifier(
         labels=[label.removeprefix(LABEL_PREFIX) for label in model.labels],
         loss=model.loss,
         pair=is_pair(model),
         outputs=outputs,
         dim=model.dim,
-        tables=_tables(model, np.ascontiguousarray(scores)),
+        tables=_tables(model, arrays),
         mode=mode,
         rows=rows,
         raw_mode=raw_mode,
@@ -190,16 +192,30 @@ def load_classifier(path: str | os.PathLike[str]) -> Classifier:
     )
 
 
-def _tables(model: ModelFile, scores: np.ndarray) -> Tables:
+def _fold(model: ModelFile) -> dict[str, np.ndarray]:
+    """What takes time to make: the folded rows (none if raw ones are the better choice), and the dictionary."""
+    folded = fold(model)
+    outputs = num_outputs(model)
+    scores = np.zeros(0, np.float32) if folded is None or outputs > 1 else folded[: model.num_words, 0]
+    slots, rests = build_slots(model.strings, model.starts, np.ascontiguousarray(scores), max(model.bucket, 1))
+    # a row of zeros for words that have none
+    table = [] if folded is None else [folded.reshape(-1), np.zeros(outputs, np.float32)]
+    return {
+        "folded": np.concatenate([*table, np.zeros(0, np.float32)]),
+        "slots": slots,
+        "rests": rests,
+        "front": build_front(slots, model.strings, model.starts, model.num_words),
+    }
+
+
+def _tables(model: ModelFile, arrays: dict[str, np.ndarray]) -> Tables:
     bucket = max(model.bucket, 1)
-    slots, rests = build_slots(model.strings, model.starts, scores, bucket)
     eos = np.frombuffer(b"</s>", np.uint8)
-    value = hash_bytes(eos, 0, 4, FNV_OFFSET)
-    row = find_word(slots, rests, value, eos, 0, 4)
+    row = find_word(arrays["slots"], arrays["rests"], hash_bytes(eos, 0, 4, FNV_OFFSET), eos, 0, 4)
     return Tables(
-        front=build_front(slots, model.strings, model.starts, model.num_words),
-        slots=slots,
-        rests=rests,
+        front=arrays["front"],
+        slots=arrays["slots"],
+        rests=arrays["rests"],
         gram_slots=build_gram_slots(model.pruned),
         num_words=model.num_words,
         eos=int(row) if row < model.num_words else -1,

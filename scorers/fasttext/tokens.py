@@ -172,8 +172,8 @@ def find_frequent(count, heads, tails, lengths, hashes, tables, missed, places, 
         num_missed += np.uint64((differs != 0) | (lengths[u] > 16))
     shift = slot_shift(tables.slots)
     for i in range(num_missed):
-        u = np.uint64(missed[i])
-        mix = mixed_long(np.uint64(hashes[u])) if lengths[u] > 16 else mixed(heads[u], tails[u])
+        word = np.uint64(missed[i])
+        mix = mixed_long(np.uint64(hashes[word])) if lengths[word] > 16 else mixed(heads[word], tails[word])
         places[i] = np.int64(mix >> shift)
         prefetch(tables.slots, places[i] << 2)
     return num_missed

@@ -10,8 +10,8 @@ where its rest begins in ``rests``, and two flags; in 32 more its folded score (
 per feature). A rest is the row and the length in bytes in one uint64, then the bytes, zero-padded.
 
 A word of at most 16 bytes is looked for where its bytes say and is compared in full by the place itself: fastText's own
-hash of it, which costs a multiplication a byte, is never made. A longer one is looked for by that hash and compared with
-the rest too: equality is always of bytes.
+hash of it, which costs a multiplication a byte, is never made. A longer one is looked for by that hash and compared
+with the rest too: equality is always of bytes.
 """
 
 from __future__ import annotations
@@ -203,7 +203,9 @@ def build_slots(
     scores: float32, one per word, or none. bucket: at least 1. ValueError for strings of 4 GiB.
     """
     if len(strings) > _LOW32 or len(starts) - 1 > ROW:
-        raise ValueError(f"a vocabulary of {len(strings)} bytes, {len(starts) - 1} words; 4 GiB and 2**30 are the limit")
+        raise ValueError(
+            f"a vocabulary of {len(strings)} bytes, {len(starts) - 1} words; 4 GiB and 2**30 are the limit"
+        )
     places = max(16, 1 << (3 * (len(starts) - 1) // 2).bit_length())
     lengths = np.diff(starts)
     lengths = lengths[lengths > 16]

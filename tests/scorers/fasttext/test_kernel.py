@@ -91,6 +91,8 @@ def test_golden_character_ngrams() -> None:
 
 
 WORDS = st.binary(min_size=1, max_size=40).filter(lambda word: b"\0" not in word)
+ALIKE = st.integers(1, 40).flatmap(lambda size: st.sampled_from([b"a" * size, b"a" * size + b"b"]))
+"""Words that begin alike, of both classes of length."""
 
 
 def dictionary(words: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -99,7 +101,9 @@ def dictionary(words: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return build_slots(strings, starts, np.zeros(0, np.float32), BUCKET)
 
 
-@given(words=st.lists(WORDS, min_size=1, max_size=200, unique=True), others=st.lists(WORDS, max_size=50))
+@given(
+    words=st.lists(WORDS | ALIKE, min_size=1, max_size=200, unique=True), others=st.lists(WORDS | ALIKE, max_size=50)
+)
 @settings(max_examples=60, deadline=None)
 def test_the_dictionary_finds_exactly_its_words(words: list[bytes], others: list[bytes]) -> None:
     slots, rests = dictionary(words)
