@@ -244,6 +244,12 @@ class Pool:
             cluster.announce(self._client, self.compute.scheduler)
         return self._client
 
+    @property
+    def threads(self) -> int:
+        """Threads of all workers, at least one."""
+        with self._there():
+            return sum(self.client.nthreads().values()) or 1
+
     def map(
         self, function: Callable[[T], Any], items: Sequence[T], resources: dict[str, float] | None = None
     ) -> Iterator[tuple[T, Any]]:
@@ -279,7 +285,6 @@ class Pool:
         from distributed.client import FutureCancelledError
 
         client = self.client
-        threads = sum(client.nthreads().values()) or 1
         waiting = iter(items)
         flying: dict[Any, T] = {}
         suspects: list[T] = []
@@ -292,7 +297,7 @@ class Pool:
                 made += futures
             return made
 
-        completed = as_completed(submit(max(threads * WINDOW_PER_THREAD, 16)), loop=client.loop)
+        completed = as_completed(submit(max(self.threads * WINDOW_PER_THREAD, 16)), loop=client.loop)
         for futures in completed.batches():
             results = _fetched(client, futures)
             completed.update(submit(len(futures)))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -27,9 +28,8 @@ Group = str | None
 """A source with a budget of its own; None: all other sources together"""
 
 
-@dataclass(frozen=True, order=True)
-class Place:
-    """A place in the ranking: that of the first document that does not fit."""
+class Place(NamedTuple):
+    """A place in the ranking: that of the first document that does not fit. A tuple: 200,000 of them are sorted."""
 
     key: int
     tie: int
