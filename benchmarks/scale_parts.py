@@ -33,9 +33,17 @@ SYNCED = 500
 SHARD_MB, COPIES, TURNS = 8.0, 4, 3
 
 
-def peak(who: int = resource.RUSAGE_SELF) -> float:
-    """Megabytes of the largest process so far: this one, or its children that have ended."""
-    return resource.getrusage(who).ru_maxrss * 1024 / 1e6
+def highest() -> float:
+    """Megabytes of this process at its largest since `forget_highest`, or ever."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise RuntimeError("no VmHWM")
+
+
+def forget_highest() -> None:
+    """Begin `highest` anew."""
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -103,7 +111,7 @@ def tasks() -> dict[str, Any]:
             "scheduler_seconds": two.scheduler_seconds() - used,
             "scheduler_mb_idle": idle,
             "scheduler_mb": memory,
-            "client_mb": peak(),
+            "client_mb": highest(),
         }
     with cluster(2) as two, Client(two.address) as client:
         client.submit(nothing, 0).result()
@@ -152,11 +160,11 @@ def ledger_of_many() -> dict[str, Any]:
             made["rows"].append({"count": count, "read_loose": loose, "compact": compacting, "read": gathered})
             del found
             say(f"scale: ledger: {made['rows'][-1]}")
-    return made | {"peak_mb": peak()}
+    return made | {"peak_mb": highest()}
 
 
-def workspace(shards: int, only_make: bool = False, only_look: bool = False) -> dict[str, Any]:
-    """The cost of many shards."""
+def workspace(shards: int, only: str = "") -> dict[str, Any]:
+    """The cost of many shards. only: "make" the workspace, "look" at it, or "select" from it."""
     from benchmarks.scale_workspace import make
     from pipeline.execute import Compute, Pool
     from pipeline.lock import held
@@ -170,32 +178,38 @@ def workspace(shards: int, only_make: bool = False, only_look: bool = False) -> 
         shutil.rmtree(place, ignore_errors=True)
         make(str(place), shards, ROWS)
         (place / "whole").touch()
-    if only_make:
+    if only == "make":
         return made
     from pipeline.workspace import Workspace
 
     found = Workspace(str(place))
-    made["bytes"] = sum(file.stat().st_size for file in place.rglob("*.parquet"))
-    made["status_seconds"], _ = worked(lambda: status(found))
-    counting = "SELECT source, count(*) AS n, avg(preselect_score) AS mean FROM scored GROUP BY ALL"
-    made["sql_seconds"], answer = worked(lambda: query(found, counting))
-    assert sum(answer.column("n").to_pylist()) == shards * ROWS
-    made["sql_mb"] = peak()
-    if only_look:
-        return made
     shutil.rmtree(place / "selections", ignore_errors=True)
     shutil.rmtree(place / "ledger" / "selections", ignore_errors=True)
+    made["bytes"] = sum(file.stat().st_size for file in place.rglob("*.parquet"))
+    if only != "select":
+        made["status_seconds"], _ = worked(lambda: status(found))
+        counting = "SELECT source, count(*) AS n, avg(preselect_score) AS mean FROM scored GROUP BY ALL"
+        made["sql_seconds"], answer = worked(lambda: query(found, counting))
+        assert sum(answer.column("n").to_pylist()) == shards * ROWS
+        made["sql_mb"] = highest()
+        del answer
+    if only == "look":
+        return made
 
     def selected() -> dict[str, Any]:
         with held(found.store), Pool(Compute(workers=2), found) as pool:
-            return select(found, "best", SelectSettings(by="preselect_score", budget="10% tokens"), pool)
+            chosen = select(found, "best", SelectSettings(by="preselect_score", budget="10% tokens"), pool)
+            made["worker_mb"] = max(pool.client.run(highest).values())
+            return chosen
 
-    before = children()
+    before, begun = children(), time.perf_counter()
+    forget_highest()
     made["select_main_seconds"], chosen = worked(selected)
     made["select_worker_seconds"] = children() - before
+    made["select_seconds"] = time.perf_counter() - begun
     kept = sum(one["kept_units"] for sources in chosen["sources"].values() for one in sources.values())
     assert 0.999 * chosen["budget"] <= kept <= chosen["budget"]
-    return made | {"select_mb": peak(), "worker_mb": peak(resource.RUSAGE_CHILDREN), "kept_tokens": kept}
+    return made | {"select_mb": highest(), "kept_tokens": kept}
 
 
 def throughput() -> dict[str, Any]:
@@ -260,7 +274,7 @@ def main() -> None:
     elif name == "ledger":
         made = ledger_of_many()
     elif name == "workspace":
-        made = workspace(int(more[0]), "make" in more, "look" in more)
+        made = workspace(int(more[0]), *more[1:])
     else:
         made = throughput()
     print(json.dumps(made))
