@@ -149,6 +149,11 @@ def _segment(store: Store, name: str) -> list[Row]:
     with naming(shown, alone=True), pq.ParquetFile(data) as file:
         table = file.read(columns=FIELDS, use_threads=False)
     try:
+        found = table.schema.field  # a flipped bit can make bytes of a text
+        if wrong := next((name for name in FIELDS if found(name).type != SCHEMA.field(name).type), None):
+            raise Damaged(
+                f"{shown} is damaged ({wrong} is {found(wrong).type}, not {SCHEMA.field(wrong).type}); {LOST}"
+            )
         rows = [Row(*values) for values in zip(*(table.column(field).to_pylist() for field in FIELDS), strict=True)]
     except (KeyError, UnicodeDecodeError) as error:
         raise Damaged(f"{shown} is damaged ({' '.join(str(error).split())}); {LOST}") from None

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline import ledger
+from pipeline.integrity import Damaged
 from pipeline.ledger import Row
 from pipeline.storage import Store
 
@@ -59,6 +62,18 @@ def test_a_compaction_killed_before_it_removes_the_originals_loses_and_doubles_n
     ledger.compact(store, DONE.stage)
     store.write_bytes(f"{ledger.folder(DONE.stage)}/{DONE.shard}.1.json", original)
     assert ledger.read(store, DONE.stage) == [FAILED]
+
+
+def test_a_segment_whose_texts_became_bytes_is_damaged_and_named(store: Store, tmp_path: Path) -> None:
+    ledger.write(store, DONE)
+    ledger.compact(store, DONE.stage)
+    (name,) = store.sizes(ledger.folder(DONE.stage))
+    path = tmp_path / ledger.folder(DONE.stage) / name
+    table = pq.read_table(path)
+    place = table.schema.get_field_index("shard")
+    pq.write_table(table.set_column(place, "shard", table["shard"].cast("binary")), path)
+    with pytest.raises(Damaged, match=rf"{name} is damaged \(shard is binary, not string\)"):
+        ledger.read(store, DONE.stage)
 
 
 def test_a_row_that_loses_documents_is_refused(store: Store) -> None:
