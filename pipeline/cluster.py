@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pipeline.workspace import Workspace
 
 
+PATIENCE = 30
+"""Seconds that a scheduler has to answer."""
 ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": 256 << 20,
     "MALLOC_MMAP_THRESHOLD_": 32 << 20,
@@ -104,7 +106,14 @@ def connected(compute: Compute, workspace: Workspace) -> Iterator[Client]:
 
     if compute.scheduler:
         check_tls(compute.scheduler)
-        with Client(compute.scheduler, timeout="30s", set_as_default=False) as client:
+        try:
+            client = Client(compute.scheduler, timeout=f"{PATIENCE}s", set_as_default=False)
+        except OSError as error:
+            raise UserError(
+                f"no answer of a Dask scheduler at {compute.scheduler} ({' '.join(str(error).split())}); start one "
+                "there, or correct the address, and run the same command again"
+            ) from None
+        with client:
             yield client
         return
     processes = workspace.store.is_shared_between_processes

@@ -38,8 +38,9 @@ def killed(victim: str) -> Trial:
                     process.kill()
             code, said = running.end()
         what = f"SIGKILL of {victim} after {after:.1f} s: {code}"
-        expected = {"worker": ("0",), "scheduler": ("0", "1"), "run": ("0", "killed"), "machine": ("0", "killed")}
-        if code not in expected[victim] or (code == "1" and "went away" not in said):
+        expected = {"worker": ("0",), "scheduler": ("0", "1", "2"), "run": ("0", "killed"), "machine": ("0", "killed")}
+        needed = {"1": "went away", "2": "no answer of a Dask scheduler"}  # 2: killed before the run had found it
+        if code not in expected[victim] or needed.get(code, "") not in said:
             return what, LOST, said
         what, outcome, later = resumed(lab, workspace, what)
         return what, outcome, said or later

@@ -7,7 +7,8 @@ import os
 
 import pytest
 
-from pipeline import execute, ledger
+from pipeline import cluster, execute, ledger
+from pipeline.errors import UserError
 from pipeline.execute import Counts, Job, Pool, attempt, is_transient, jobs_to_do, pending
 from pipeline.workspace import Workspace, shard_name
 
@@ -115,3 +116,12 @@ def test_a_workspace_in_memory_runs_on_threads() -> None:
         (row,) = own.run([job], work, "test")
     assert row.done
     assert ledger.read(workspace.store, FOLDER) == [row]
+
+
+def test_where_no_scheduler_answers_the_address_is_named(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "PATIENCE", 1)
+    with (
+        pytest.raises(UserError, match=r"no answer of a Dask scheduler at tcp://127\.0\.0\.1:9 "),
+        Pool(execute.Compute(scheduler="tcp://127.0.0.1:9"), workspace) as own,
+    ):
+        own.run(jobs(workspace, ["fine"]), work, "test")
