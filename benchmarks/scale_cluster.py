@@ -61,7 +61,9 @@ def cluster(workers: int, separate: bool = False, log: Path | None = None) -> It
     """Scheduler and single-threaded workers, until the block ends."""
     from distributed import Client
 
-    environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": str(ROOT)}
+    # As the workers of a run without --scheduler: none looks at its stack a hundred times a second.
+    quiet = {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False"}
+    environment = {**os.environ, **ONE_THREAD, **quiet, "PYTHONPATH": str(ROOT)}
     with contextlib.ExitStack() as stack:
         out = stack.enter_context(open(log or os.devnull, "w"))
         host = f"{NETWORK}.1" if separate else "127.0.0.1"

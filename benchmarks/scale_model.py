@@ -92,12 +92,16 @@ def _tasks(parts: Parts) -> str:
     rows = []
     for label, run, memory in (
         ("a window at a time, as Tamis does", one, one["scheduler_mb"][-1]),
-        ("all at once", many, many["scheduler_mb"]),
+        ("all at once, results not fetched", many, many["scheduler_mb"]),
     ):
-        rows.append([label, f"{run['scheduler_seconds'] / one['tasks'] * 1e3:.2f}", f"{memory:.0f}"])
-    head = [f"{one['tasks']:,} empty tasks", "scheduler's processor, ms a task", "scheduler, MB"]
-    idle, early = one["scheduler_mb_idle"], one["scheduler_mb"][0]
-    memory = f"The scheduler has {idle:.0f} MB before the first task, {early:.0f} after 10,000"
+        count = run.get("tasks", one["tasks"])
+        cost = f"{run['scheduler_seconds'] / count * 1e3:.2f}"
+        rows.append([label, f"{count:,}", f"{run['seconds']:,.0f}", cost, f"{memory:.0f}"])
+    head = ["empty tasks", "how many", "seconds", "scheduler's processor, ms a task", "scheduler, MB"]
+    idle, after = one["scheduler_mb_idle"], one["scheduler_mb"]
+    memory = f"The scheduler has {idle:.0f} MB before the first task, {after[0]:.0f} after 10,000"
+    if len(after) > 1:
+        memory += f", {after[-1]:.0f} after {10_000 * len(after):,}"
     return f"{_table(head, rows)}\n\n{memory}; the client {one['client_mb']:.0f} at most. {_when(one)}"
 
 
@@ -122,7 +126,8 @@ MEASURES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "sql_mb": ("memory of that, MB", lambda v: f"{v:.0f}"),
     "select_main_seconds": ("selection, main process and scheduler, s", lambda v: f"{v:.1f}"),
     "select_worker_seconds": ("selection, both workers, s", lambda v: f"{v:.0f}"),
-    "select_mb": ("memory of the main process at its end, MB", lambda v: f"{v:.0f}"),
+    "select_seconds": ("selection, by the clock, s", lambda v: f"{v:,.0f}"),
+    "select_mb": ("memory of the main process and scheduler, MB", lambda v: f"{v:.0f}"),
     "worker_mb": ("memory of the largest worker, MB", lambda v: f"{v:.0f}"),
 }
 
@@ -140,7 +145,8 @@ def _shards(parts: Parts) -> str:
         rows = [[*row, "", ""] for row in rows]
     for key, (label, shown) in MEASURES.items():
         if any(key not in one for one in there):
-            there_of = [shown(one[key]) if key in one else "not run" for one in there]
+            lost = f"failed at {there[-1]['sql_mb']:,.0f} MB" if "sql_error" in there[-1] else "not run"
+            there_of = [shown(one[key]) if key in one else lost for one in there]
             rows.append([label, *there_of, *(["", ""] if whole else [])])
             continue
         row = [label, *(shown(one[key]) for one in there)]
@@ -155,16 +161,19 @@ def _shards(parts: Parts) -> str:
 
 def _model(parts: Parts) -> str:
     selected = [one for name, one in parts.items() if name.startswith("workspace") and "select_mb" in one]
-    if not {"throughput", "tasks", "ledger"} <= parts.keys() or not selected:
+    selected.sort(key=lambda one: one["shards"])
+    if not {"throughput", "tasks", "ledger"} <= parts.keys() or len(selected) < 2:
         return "Not computed: a part is missing."
-    text, chores, large = parts["throughput"], parts["tasks"], max(selected, key=lambda one: one["shards"])
+    text, chores = parts["throughput"], parts["tasks"]
     rate = statistics.median(text["megabytes"] / run["task_seconds"] for run in _runs(parts, 1, False))
     task = chores["scheduler_seconds"] / chores["tasks"]
     rows_of_ledger = parts["ledger"]["rows"]
     gather = (rows_of_ledger[-1]["compact"] - rows_of_ledger[-2]["compact"]) / (
         rows_of_ledger[-1]["count"] - rows_of_ledger[-2]["count"]
     )
-    per_row = large["select_worker_seconds"] / large["rows"]
+    per_row, first = _slope(selected, "select_worker_seconds", "rows")
+    per_shard, _ = _slope(selected, "select_main_seconds", "shards")
+    asked, _ = _slope([one for one in selected if "sql_seconds" in one], "sql_seconds", "rows")
     per_document = text["megabytes"] * 1e6 / text["documents"]
     columns = []
     for _, size, shard_mb in CORPORA:
@@ -182,18 +191,29 @@ def _model(parts: Parts) -> str:
                 "scheduler's processor for a pass, hours": f"{shards * task / 3600:,.2f}",
                 "cores that one scheduler can feed": f"{shard_mb / rate / task:,.0f}",
                 "ledger gathered, minutes a stage": f"{shards * gather / 60:,.1f}",
-                "selection, core hours": f"{documents * per_row / 3600:,.0f}",
-                "selection on those cores, hours": f"{documents * per_row / 3600 / cores:,.1f}",
+                "selection, core hours of workers": f"{documents * per_row / 3600:,.0f}",
+                "those on the cores above, hours": f"{documents * per_row / 3600 / cores:,.1f}",
+                "selection, main process and scheduler, hours": f"{shards * per_shard / 3600:,.1f}",
+                "counts over `scored`, core hours of one machine": f"{documents * asked / 3600:,.0f}",
             }
         )
     head = ["", *(f"{name}, shards of {shard:.0f} MB" for name, _, shard in CORPORA)]
     rows = [[key, *(column[key] for column in columns)] for key in columns[0]]
     basis = (
         f"From {rate:.1f} MB a second and core (inside tasks, one worker on loopback), {task * 1e3:.2f} ms of the "
-        f"scheduler a task, {gather * 1e3:.2f} ms a row of the ledger, {per_row * 1e6:.1f} core seconds a million rows "
-        f"of a selection, {per_document:,.0f} bytes a document."
+        f"scheduler a task, {gather * 1e3:.2f} ms a row of the ledger, {per_document:,.0f} bytes a document. Between "
+        f"{selected[0]['shards']:,} and {selected[-1]['shards']:,} shards a selection took {first:.1f} core seconds of "
+        f"workers to begin with and {per_row * 1e6:.1f} for each million rows, the main process with its scheduler "
+        f"{per_shard * 1e3:.1f} ms a shard, and counts over `scored` {asked * 1e6:.2f} core seconds a million rows."
     )
     return f"{_table(head, rows)}\n\n{basis}"
+
+
+def _slope(measured: list[dict[str, Any]], key: str, by: str) -> tuple[float, float]:
+    """What one more of `by` costs, between the smallest and the largest; and what is left of the smallest at none."""
+    small, large = measured[0], measured[-1]
+    slope = (large[key] - small[key]) / (large[by] - small[by])
+    return slope, small[key] - slope * small[by]
 
 
 def _when(one: dict[str, Any]) -> str:
