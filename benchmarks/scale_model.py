@@ -123,12 +123,12 @@ def _ledger(parts: Parts) -> str:
 MEASURES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "status_seconds": ("`tamis status`, s", lambda v: f"{v:.2f}"),
     "sql_seconds": ("counts and means over `scored`, s", lambda v: f"{v:.1f}"),
-    "sql_mb": ("memory of that, MB", lambda v: f"{v:.0f}"),
+    "sql_mb": ("memory of that, MB", lambda v: f"{v:,.0f}"),
     "select_main_seconds": ("selection, main process and scheduler, s", lambda v: f"{v:.1f}"),
-    "select_worker_seconds": ("selection, both workers, s", lambda v: f"{v:.0f}"),
+    "select_worker_seconds": ("selection, both workers, s", lambda v: f"{v:,.0f}"),
     "select_seconds": ("selection, by the clock, s", lambda v: f"{v:,.0f}"),
-    "select_mb": ("memory of the main process and scheduler, MB", lambda v: f"{v:.0f}"),
-    "worker_mb": ("memory of the largest worker, MB", lambda v: f"{v:.0f}"),
+    "select_mb": ("memory of the main process and scheduler, MB", lambda v: f"{v:,.0f}"),
+    "worker_mb": ("memory of the largest worker, MB", lambda v: f"{v:,.0f}"),
 }
 
 
@@ -144,17 +144,13 @@ def _shards(parts: Parts) -> str:
         head += ["predicted by the others", "measured / predicted"]
         rows = [[*row, "", ""] for row in rows]
     for key, (label, shown) in MEASURES.items():
-        if any(key not in one for one in there):
-            lost = f"failed at {there[-1]['sql_mb']:,.0f} MB" if "sql_error" in there[-1] else "not run"
-            there_of = [shown(one[key]) if key in one else lost for one in there]
-            rows.append([label, *there_of, *(["", ""] if whole else [])])
-            continue
-        row = [label, *(shown(one[key]) for one in there)]
+        row = [label, *(shown(one[key]) if key in one else "out of memory" for one in there)]
         if whole:
             a, b, c = there
             slope = (b[key] - a[key]) / (b["shards"] - a["shards"])
             predicted = a[key] + slope * (c["shards"] - a["shards"])
-            row += [shown(predicted), f"{c[key] / predicted:.2f}" if predicted > 0 else ""]
+            ended = key in c and not (key == "sql_mb" and "sql_error" in c)
+            row += [shown(predicted), f"{c[key] / predicted:.2f}" if ended else ""]
         rows.append(row)
     return f"{_table(head, rows)}\n\n{_when(there[-1])}"
 
@@ -173,7 +169,9 @@ def _model(parts: Parts) -> str:
     )
     per_row, first = _slope(selected, "select_worker_seconds", "rows")
     per_shard, _ = _slope(selected, "select_main_seconds", "shards")
-    asked, _ = _slope([one for one in selected if "sql_seconds" in one], "sql_seconds", "rows")
+    answered = [one for one in selected if "sql_seconds" in one]
+    asked, _ = _slope(answered, "sql_seconds", "rows")
+    held, _ = _slope(answered, "sql_mb", "rows")
     per_document = text["megabytes"] * 1e6 / text["documents"]
     columns = []
     for _, size, shard_mb in CORPORA:
@@ -195,6 +193,7 @@ def _model(parts: Parts) -> str:
                 "those on the cores above, hours": f"{documents * per_row / 3600 / cores:,.1f}",
                 "selection, main process and scheduler, hours": f"{shards * per_shard / 3600:,.1f}",
                 "counts over `scored`, core hours of one machine": f"{documents * asked / 3600:,.0f}",
+                "counts over `scored`, memory of one machine, TB": f"{documents * held / 1e6:,.1f}",
             }
         )
     head = ["", *(f"{name}, shards of {shard:.0f} MB" for name, _, shard in CORPORA)]
@@ -204,7 +203,8 @@ def _model(parts: Parts) -> str:
         f"scheduler a task, {gather * 1e3:.2f} ms a row of the ledger, {per_document:,.0f} bytes a document. Between "
         f"{selected[0]['shards']:,} and {selected[-1]['shards']:,} shards a selection took {first:.1f} core seconds of "
         f"workers to begin with and {per_row * 1e6:.1f} for each million rows, the main process with its scheduler "
-        f"{per_shard * 1e3:.1f} ms a shard, and counts over `scored` {asked * 1e6:.2f} core seconds a million rows."
+        f"{per_shard * 1e3:.1f} ms a shard, and counts over `scored`, up to {answered[-1]['shards']:,} shards, "
+        f"{asked * 1e6:.2f} core seconds and {held * 1e6:.0f} MB for each million rows."
     )
     return f"{_table(head, rows)}\n\n{basis}"
 
