@@ -72,7 +72,6 @@ def score(workspace: Workspace, address: str, environment: dict[str, str]) -> su
     )
 
 
-@pytest.mark.slow
 def test_a_run_over_tls_is_done_and_nobody_else_gets_in(cluster: tuple[str, dict[str, str]], tmp_path: Path) -> None:
     address, own = cluster
     workspace = small(f"{tmp_path}/w")
