@@ -126,7 +126,17 @@ def _distinct(files: list[InputFile]) -> list[InputFile]:
 
 
 def fingerprints(files: list[InputFile], known: Mapping[str, list[Any]]) -> dict[str, str]:
-    """{name: size and blake2b of start, middle and end}. `known` {name: [size, stamp, fingerprint]} saves reading."""
+    """{name: size and blake2b of start, middle and end}. `known` {name: [size, stamp, fingerprint]} saves reading.
+
+    Raises Changed for a file that is another by now: its fingerprint would be kept beside the stamp of the old one, and
+    be believed once the old one is back.
+    """
+
+    def printed(file: InputFile) -> str:
+        made = _print(file.url, file.size)
+        if file.stamp:
+            file.check()
+        return made
 
     def one(file: InputFile) -> str:
         kept = known.get(file.path)
@@ -135,8 +145,8 @@ def fingerprints(files: list[InputFile], known: Mapping[str, list[Any]]) -> dict
         if file.dataset is not None:
             return _dataset_print(file.dataset)
         if "://" not in file.url:
-            return _print(file.url, file.size)
-        return patiently(lambda: _print(file.url, file.size), without_addresses(file.url))
+            return printed(file)
+        return patiently(lambda: printed(file), without_addresses(file.url))
 
     with ThreadPoolExecutor(THREADS) as pool:
         return dict(zip(map(_path, files), pool.map(one, files), strict=True))

@@ -14,7 +14,7 @@ import zstandard
 
 from pipeline.errors import ShardsFailed, UserError
 from pipeline.execute import Pool
-from pipeline.ingest import IngestSettings, ingest_stage
+from pipeline.ingest import IngestSettings, ingest_stage, sources
 from pipeline.workspace import Workspace
 from tests.pipeline.ingest.helpers import digests, documents, leftovers, read, run, write_jsonl
 
@@ -147,3 +147,25 @@ def test_the_stage_does_not_read_again_what_has_not_changed(
     assert ingest_stage(workspace, "web", settings).hash == first.hash
     os.utime(path)
     assert ingest_stage(workspace, "web", settings).hash != first.hash
+
+
+def test_a_file_that_changes_while_its_fingerprint_is_made_is_named_and_its_fingerprint_forgotten(
+    tmp_path: Path, workspace: Workspace, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_jsonl(tmp_path / "a.jsonl", ROWS)
+    settings = IngestSettings(sources=[str(path)])
+    undisturbed = ingest_stage(workspace, "web", settings)
+    whole, facts, made = path.read_bytes(), path.stat(), sources._print
+
+    def changed(url: str, size: int) -> str:
+        path.write_bytes(whole[::-1])
+        return made(url, size)
+
+    with monkeypatch.context() as changing:
+        changing.setattr(sources, "_print", changed)
+        with pytest.raises(ValueError, match=r"a\.jsonl was changed while it was read"):
+            run(workspace, pool, path)
+    path.write_bytes(whole)
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # put back as `cp -p` does
+    run(workspace, pool, path)
+    assert workspace.corpus("web").hash == undisturbed.hash
