@@ -18,6 +18,7 @@ import pytest
 
 from pipeline import sandbox
 from pipeline.errors import UserError
+from pipeline.sandbox_files import Handle
 from pipeline.sql import query
 from pipeline.storage import Store
 from pipeline.views import opened
@@ -344,7 +345,7 @@ def test_threads_that_share_a_handle_read_from_their_own_place(tmp_path: Path) -
     for store in (Store(str(tmp_path)), Store("memory://handle")):
         if not store.is_local:
             store.write_bytes("f", bytes(range(100)))
-        handle = sandbox.Handle(store, "f")
+        handle = Handle(store, "f")
         handle.seek(10)
         other = threading.Thread(target=handle.seek, args=(50,))
         other.start()
