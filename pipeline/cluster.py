@@ -61,6 +61,20 @@ def _link(client: Client, scheduler: str | None) -> str | None:
         return None
 
 
+def check_address(scheduler: str) -> None:
+    """Raises UserError if this is no address of a scheduler: Dask would say so too, but then hang for a minute."""
+    from distributed.comm.addressing import parse_address, parse_host_port
+    from distributed.comm.registry import get_backend
+
+    try:
+        scheme, place = parse_address(scheduler)
+        get_backend(scheme)
+        if scheme in ("tcp", "tls"):
+            parse_host_port(place)
+    except ValueError as error:
+        raise UserError(f"--scheduler {scheduler}: {error}; expected an address such as tcp://host:8786") from None
+
+
 def check_tls(scheduler: str) -> None:
     """Raises UserError if a tls:// scheduler is to be reached without keys: Dask would only say that it cannot."""
     import dask
@@ -105,6 +119,7 @@ def connected(compute: Compute, workspace: Workspace) -> Iterator[Client]:
     from distributed import Client, LocalCluster
 
     if compute.scheduler:
+        check_address(compute.scheduler)
         check_tls(compute.scheduler)
         try:
             client = Client(compute.scheduler, timeout=f"{PATIENCE}s", set_as_default=False)

@@ -118,6 +118,22 @@ def test_a_workspace_in_memory_runs_on_threads() -> None:
     assert ledger.read(workspace.store, FOLDER) == [row]
 
 
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("nonsense", r"--scheduler nonsense: missing port number"),
+        ("tls://host", r"--scheduler tls://host: missing port number"),
+        ("http://host:8786", r"--scheduler http://host:8786: unknown address scheme 'http'"),
+    ],
+)
+def test_what_is_no_address_of_a_scheduler_is_refused_at_once(workspace: Workspace, address: str, message: str) -> None:
+    with (
+        pytest.raises(UserError, match=message + r".*; expected an address such as tcp://host:8786"),
+        Pool(execute.Compute(scheduler=address), workspace) as own,
+    ):
+        own.run(jobs(workspace, ["fine"]), work, "test")
+
+
 def test_where_no_scheduler_answers_the_address_is_named(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "PATIENCE", 1)
     with (
