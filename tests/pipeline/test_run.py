@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -13,8 +15,8 @@ from cli.main import app
 from pipeline import config
 from pipeline.errors import ShardsFailed
 from pipeline.execute import Pool
-from pipeline.ingest import IngestSettings, ingest
-from pipeline.ingest.sources import Input, discover
+from pipeline.ingest import ingest
+from pipeline.ingest.sources import InputFile, fingerprints
 from pipeline.prune import read_named, remove, unnamed
 from pipeline.run import Planned, plan, run
 from pipeline.stage import Stage
@@ -144,13 +146,13 @@ def test_an_input_that_changed_before_it_was_split_is_named_though_nothing_can_b
     whole = gzip.compress((folder / "in.jsonl").read_bytes())
     path.write_bytes(whole)
 
-    def then_changed(settings: IngestSettings) -> Input:
-        found = discover(settings)
+    def then_changed(files: list[InputFile], known: Mapping[str, list[Any]]) -> dict[str, str]:
+        found = fingerprints(files, known)
         path.write_bytes(whole + whole)
         return found
 
     with monkeypatch.context() as changing:
-        changing.setattr("pipeline.ingest.run.discover", then_changed)
+        changing.setattr("pipeline.ingest.run.fingerprints", then_changed)
         with pytest.raises(ShardsFailed, match=r"in\.jsonl\.gz was changed while it was read"):
             done(folder, workspace, pool)
     path.write_bytes(whole)
