@@ -118,8 +118,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _leave(code: Any) -> None:
     """Exit at once if a query that was given up still runs: an ordinary exit would wait for it."""
-    sandbox = sys.modules.get("pipeline.sandbox")
-    if sandbox is not None and sandbox.any_stuck():
+    queries = sys.modules.get("pipeline.sandbox_time")
+    if queries is not None and queries.any_stuck():
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()

@@ -5,8 +5,8 @@ files, the second leaves COPY TO, ATTACH, EXPORT and read_text open, and COPY ma
 the only filesystem a connection keeps is that of sandbox_files.py, which serves exactly the given files and only for
 reading; every other one is off, and the configuration is locked. The price: nothing spills to disk.
 
-Queries of commands have a limit of time if one is asked for (`stream`); predicates that run in tasks have that of
-the task (pipeline.limits).
+Queries of commands have a limit of time if one is asked for (sandbox_time.py); predicates that run in tasks have that
+of the task (pipeline.limits).
 
     connection = connect({"scores/web/part-00000-of-00001.parquet": (store, "scores/web/part-00000-of-00001.parquet")})
     for batch in batches(connection, "SELECT count(*) FROM read_parquet('tamis://scores/web/part-0...')"):
@@ -20,12 +20,8 @@ import contextlib
 import difflib
 import os
 import re
-import threading
-import time
-from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Collection, Iterator
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -34,22 +30,16 @@ import pyarrow as pa
 
 from pipeline.errors import UserError
 from pipeline.sandbox_files import PROTOCOL, Files, WorkspaceFiles
+from pipeline.sandbox_time import Deadline, interruptible, is_stuck, time_limit
 
 BATCH_ROWS = 10_000
 """Rows that `batches` hands out at once."""
 
 MEMORY = "50%"
 """Of the machine, for the rows of a connection; single values that a function makes (repeat) are not counted."""
-GRACE = 10.0
-"""Seconds that DuckDB has to heed an interrupt. Parser, optimizer and a function over one batch of rows do not look at
-it, and may take minutes over a hostile text or values of gigabytes."""
-
 DEEPEST = 1000
 """Parentheses within one another, as many as DuckDB takes expressions. Its parser takes time by the square of those
 that are left open: a minute for ten thousand."""
-
-T = TypeVar("T")
-
 
 LOCKED = (
     f"allowed_directories = ['{PROTOCOL}://']",
@@ -85,40 +75,6 @@ def connect(files: Files, locked: bool = True) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-@dataclass(frozen=True)
-class Deadline:
-    """When a query has to be through. moment: of time.monotonic. option: what sets another limit."""
-
-    seconds: float
-    moment: float
-    option: str
-
-    @classmethod
-    def after(cls, seconds: float | None, option: str) -> Deadline | None:
-        """So many seconds from now; None for no limit."""
-        return None if seconds is None else cls(seconds, time.monotonic() + seconds, option)
-
-    def left(self) -> float:
-        """Seconds from now."""
-        return min(max(self.moment - time.monotonic(), 0.0), threading.TIMEOUT_MAX)
-
-    def missed(self) -> TimeoutError:
-        """What to raise when it is over."""
-        return TimeoutError(
-            f"not through after {self.seconds:g} s, and given up; {self.option} sets another limit (0: none)"
-        )
-
-
-def time_limit(seconds: float | None) -> float | None:
-    """Seconds that a query may take; None: no limit. seconds: what was asked for, 0 for none [TAMIS_SQL_SECONDS]."""
-    if seconds is None and (given := os.environ.get("TAMIS_SQL_SECONDS")):
-        try:
-            seconds = float(given)
-        except ValueError:
-            raise UserError(f"TAMIS_SQL_SECONDS={given}: expected seconds, 0 for no limit") from None
-    return seconds if seconds is not None and seconds > 0 else None
-
-
 def batches(
     connection: duckdb.DuckDBPyConnection, query: str, seconds: float | None = None
 ) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
@@ -130,7 +86,7 @@ def batches(
     _refuse_deep(query, "SQL")
     deadline = _deadline(seconds)
     with _explained(connection):
-        statements = _interruptible(connection, lambda: connection.extract_statements(query), deadline)
+        statements = interruptible(connection, lambda: connection.extract_statements(query), deadline)
         if len(statements) != 1:
             found = f"{len(statements)} statements" if statements else "nothing to run"
             raise UserError(f"SQL: expected one statement, got {found}")
@@ -161,7 +117,7 @@ def _stream(
     connection: duckdb.DuckDBPyConnection, query: str, where: str, deadline: Deadline | None
 ) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
     with _explained(connection, where):
-        reader = _interruptible(connection, lambda: connection.sql(query).to_arrow_reader(BATCH_ROWS), deadline)
+        reader = interruptible(connection, lambda: connection.sql(query).to_arrow_reader(BATCH_ROWS), deadline)
     return reader.schema, _read(connection, reader, where, deadline)
 
 
@@ -183,7 +139,7 @@ def _parsed(
     """The syntax trees of SELECT statements. Raises UserError for any other, and for COPY or DML in a WITH clause."""
     text = "SELECT json_serialize_sql(?)"
     with _explained(connection, where):
-        found = _interruptible(connection, lambda: connection.execute(text, [query]).fetchall()[0][0], deadline)
+        found = interruptible(connection, lambda: connection.execute(text, [query]).fetchall()[0][0], deadline)
     try:
         tree = orjson.loads(found)
     except orjson.JSONDecodeError:
@@ -211,69 +167,17 @@ def _writing_nodes(tree: Any) -> set[str]:
 def _read(
     connection: duckdb.DuckDBPyConnection, reader: pa.RecordBatchReader, where: str, deadline: Deadline | None
 ) -> Iterator[pa.RecordBatch]:
-    while True:
-        with _explained(connection, where):
-            batch = _interruptible(connection, lambda: next(reader, None), deadline)
-        if batch is None:
-            return
-        yield batch
-
-
-def _interruptible(connection: duckdb.DuckDBPyConnection, work: Callable[[], T], deadline: Deadline | None = None) -> T:
-    """Do something with a connection so that Ctrl-C ends it: DuckDB does not look at signals while it makes rows.
-
-    Raises TimeoutError if it is not done by the deadline.
-    """
-    future: Future[T] = Future()
-    # A daemon: what does not heed the interrupt must not keep the process alive.
-    thread = threading.Thread(target=_do, args=(work, future), daemon=True, name="tamis-sql")
-    thread.start()
     try:
-        return future.result(None if deadline is None else deadline.left())
-    except TimeoutError:
-        if deadline is None or future.done():
-            raise  # of a store, not of the clock
-        raise deadline.missed() from None
+        while True:
+            with _explained(connection, where):
+                batch = interruptible(connection, lambda: next(reader, None), deadline)
+            if batch is None:
+                return
+            yield batch
     finally:
-        if not future.done():
-            _stop(connection, thread)
-
-
-def _do(work: Callable[[], T], future: Future[T]) -> None:
-    try:
-        future.set_result(work())
-    except BaseException as error:
-        future.set_exception(error)
-
-
-_stuck: list[tuple[duckdb.DuckDBPyConnection, threading.Thread]] = []
-"""Connections that did not heed an interrupt, with the threads that still use them."""
-
-
-def _stop(connection: duckdb.DuckDBPyConnection, thread: threading.Thread) -> None:
-    """Interrupt what a thread does with a connection; leave it behind if it does not listen."""
-    end = time.monotonic() + GRACE
-    while thread.is_alive() and time.monotonic() < end:
-        connection.interrupt()  # more than once: one that comes before the query has begun is lost
-        thread.join(0.1)
-    if thread.is_alive():
-        _stuck.append((connection, thread))
-
-
-def is_stuck(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether a query that was given up still runs: then whatever is done with the connection waits for it."""
-    return any(one is connection and thread.is_alive() for one, thread in _stuck)
-
-
-def any_stuck() -> bool:
-    """Whether a query that was given up still runs: then the process does not end by itself."""
-    return any(thread.is_alive() for _, thread in _stuck)
-
-
-def close(connection: duckdb.DuckDBPyConnection) -> None:
-    """Close a connection, unless that would wait for a query that was given up."""
-    if not is_stuck(connection):
-        connection.close()
+        # An interrupt between two batches ends nothing, and while a result is open the connection takes no other query.
+        if not is_stuck(connection):
+            reader.close()
 
 
 def predicate(
@@ -294,7 +198,7 @@ def predicate(
         with _explained(connection, f"predicate {_short(expression)!r}", table.column_names):
             # The newline ends a comment at the end of the expression.
             query = f'SELECT "{_ROW}" FROM "{_BATCH}" AS scored WHERE ({expression}\n)'
-            found = _interruptible(connection, lambda: connection.sql(query).to_arrow_table(), deadline)
+            found = interruptible(connection, lambda: connection.sql(query).to_arrow_table(), deadline)
             kept = found.column(0).to_numpy()
     finally:
         if not is_stuck(connection):

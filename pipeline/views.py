@@ -40,6 +40,7 @@ from pipeline.catalog import HIDDEN, document_schema, shown_stages
 from pipeline.distributions import TOKENS, distribution_views, quoted, text
 from pipeline.ghosts import views as ghost_views
 from pipeline.label import views as label_views
+from pipeline.sandbox_time import close
 from pipeline.shards import open_parquet
 from pipeline.stage import saved
 from pipeline.workspace import Corpus, Workspace
@@ -177,7 +178,7 @@ def opened(
                 connection.execute(statement)
             yield connection
         finally:
-            sandbox.close(connection)
+            close(connection)
 
 
 def _build(workspace: Workspace, corpora: list[Corpus], named: Collection[str], distributions: bool) -> Build:

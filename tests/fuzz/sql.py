@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.redact import message
-from pipeline.sandbox import Deadline, batches, check_expression, connect, is_stuck, predicate
+from pipeline.sandbox import batches, check_expression, connect, predicate
+from pipeline.sandbox_time import Deadline, is_stuck
 from pipeline.workspace import checked_name
 from tests.fuzz.target import Finding, Target
 
