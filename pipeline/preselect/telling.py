@@ -44,7 +44,7 @@ def telling(
             bigrams.update(set(itertools.pairwise(found)))
     sign = 1.0 if positive == 1 else -1.0
     hashes = {word: _hash(word) for word, seen in words.items() if seen >= least}
-    rows = {word: _row(model, word, value) for word, value in hashes.items()}
+    rows = {word: _row(model, word) for word in hashes}
     table = model.rows.table
     single = {w: sign * float(table[row]) for w, row in rows.items() if 0 <= row < model.tables.num_words}
     double = {}
@@ -75,11 +75,11 @@ def _signed(value: int) -> int:
     return value - 2**32 if value >= 2**31 else value
 
 
-def _row(model: Classifier, word: bytes, value: int) -> int:
+def _row(model: Classifier, word: bytes) -> int:
     from scorers.fasttext.vocabulary import find_word
 
     tables, data = model.tables, np.frombuffer(word, np.uint8)
-    return int(find_word(tables.slots, tables.rests, np.uint64(value), data, 0, len(word)))
+    return int(find_word(tables.slots, tables.rests, data, 0, len(word)))
 
 
 def _hash(word: bytes) -> int:

@@ -1,12 +1,17 @@
 """The short way for the usual classifier: words and bigrams, one number per feature, nothing special in the block.
 
     missed, ... = look_up(...)    # frequent words: parts and score from a table in the cache; requests for the others
-    hash_longs(...)               # words above 16 bytes: hash, and a request for their place in the dictionary
+    place_longs(...)              # words above 16 bytes: a request for their place in the dictionary
     find_missed(...)              # parts and scores of the others
-    pair_rows(...)                # rows of the bigrams, and a request for their numbers
-    held = sum_block(...)         # everything, by document
+    pair_rows(...)                # rows of the bigrams
+    held = sum_words(...)         # all but the bigrams, by document
+    sum_pairs(...)                # the bigrams, one block later
 
-Only long and unknown words are hashed: any other has its parts (see grams.py) and its score in the dictionary. A block
+The table of the bigrams is larger than the cache that a core has to itself, and a request for memory is cheap only as
+long as few are under way. So `look_up` of the next block asks for the numbers of a block's bigrams, a request a word
+between its own work, and they are summed after it.
+
+Only unknown words are hashed: any other has its parts (see grams.py) and its score in the dictionary. A block
 with something special (see ``is_special``; or a hash next to zero) is left to the general way, which begins with the
 edges.
 """
@@ -18,9 +23,10 @@ from typing import Any
 import numpy as np
 
 from scorers.fasttext.grams import is_small, pair_bucket, word_parts
-from scorers.fasttext.intrinsics import LANES, hash_lanes, load_u64, prefetch
+from scorers.fasttext.intrinsics import load_u64, prefetch
 from scorers.fasttext.vocabulary import (
     FNV_OFFSET,
+    MASKS,
     find_candidate,
     find_place,
     first_eight,
@@ -30,7 +36,8 @@ from scorers.fasttext.vocabulary import (
     is_special,
     is_word_at,
     mixed,
-    mixed_long,
+    mixed_on,
+    mixed_word,
     rest_at,
     slot_shift,
 )
@@ -41,24 +48,22 @@ MANY = 512  # words: of more, repeats are counted without looking first whether 
 AHEAD = np.uint64(64)
 LONG = 2 * FEW  # documents above LONG bytes have their repeats counted
 EOS_HASH = np.uint32(3617362777)
-_0, _1, _2 = np.uint64(0), np.uint64(1), np.uint64(2)
+_0, _1, _2, _3, _4 = (np.uint64(n) for n in range(5))
 _32 = np.uint64(32)
-_LANES = np.uint64(LANES)
-# Bytes 0..8 and 8..16 of a word by its length; above 16 nothing is left, which no frequent word is equal to.
-_MASKS = np.array(
-    [(1 << 8 * min(max(n - first, 0), 8)) - 1 if n < 17 else 0 for n in range(18) for first in (0, 8)], np.uint64
-)
+_MASKS = np.concatenate([MASKS, np.zeros(2, np.uint64)])  # above 16 bytes: nothing, which no frequent word is equal to
 
 
 @kernel
-def look_up(data, count, tables, edges, parts, scores, missed, longs, heads, tails, lengths, places):
+def look_up(
+    data, count, tables, table, edges, parts, scores, missed, longs, heads, tails, lengths, places, waiting
+):  # fmt: skip
     """Parts and score of each frequent word; lists the others and asks for their places in the dictionary.
 
     Of the k-th of these, heads, tails and lengths become its first 16 bytes and its length (17 for more), places[k] the
     number of the place where it is looked for first; ``longs`` lists those above 16 bytes. Returns (how many were
     missed, how many are long, whether one may be special). In runs of ``AHEAD`` words, whose places in the front
     table are asked for before the first is read: the table shares its cache with all that passes through, so that a
-    word of middling frequency is often gone from it.
+    word of middling frequency is often gone from it. Beside that, asks for the numbers of the rows ``waiting``.
     """
     num_missed: Any = _0
     num_longs: Any = _0
@@ -77,6 +82,7 @@ def look_up(data, count, tables, edges, parts, scores, missed, longs, heads, tai
             tail = load_u64(data, start + 8) & _MASKS[known + known + _1]
             mix = mixed(head, tail)
             prefetch(tables.front, np.int64(front_place(mix)))
+            prefetch(table, np.int64(waiting[u]))
             heads[u], tails[u], places[u] = head, tail, np.int64(mix)
         first_missed = num_missed
         for u in range(begin, end):
@@ -114,35 +120,27 @@ def look_up(data, count, tables, edges, parts, scores, missed, longs, heads, tai
 
 
 @kernel
-def hash_longs(data, num_missed, num_longs, tables, edges, missed, longs, heads, tails, lengths, hashes, places):
-    """Hashes of the listed words above 16 bytes, and a request for their places: their first 32 bytes side by side."""
+def place_longs(data, num_longs, tables, edges, missed, longs, heads, tails, places):
+    """The places of the listed words above 16 bytes, and a request for them."""
     shift = slot_shift(tables.slots)
-    hashes[num_missed : num_missed + num_longs] = FNV_OFFSET
-    for part in range(2):
-        for i in range(num_longs):  # side by side behind all the others
-            k, to = longs[i], num_missed + i
-            start, stop = edges[2 * missed[k]] + 16, edges[2 * missed[k] + 1]
-            if part == 0:
-                heads[to], tails[to], lengths[to] = heads[k], tails[k], 16
-            else:
-                heads[to] = first_eight(data, start, stop)
-                tails[to] = first_eight(data, start + 8, stop) if stop - start > 8 else _0
-                lengths[to] = min(stop - start, 17)
-        for i in range(_0, num_longs, _LANES):
-            hash_lanes(heads, tails, lengths, hashes, np.int64(num_missed + i))
     for i in range(num_longs):
-        k, value = longs[i], hashes[num_missed + i]
-        if lengths[num_missed + i] > 16:
-            word = missed[k]
-            value = hash_bytes(data, edges[2 * word] + 32, edges[2 * word + 1], np.uint64(value))
-        hashes[k] = value
-        places[k] = np.int64(mixed_long(np.uint64(value)) >> shift)
+        k = longs[i]
+        word = np.uint64(missed[k])
+        start, stop = edges[word + word], edges[word + word + _1]
+        if stop <= start + 32 <= len(data):
+            known = np.uint64(stop - start - 16)
+            third, fourth = load_u64(data, start + 16), load_u64(data, start + 24)
+            third, fourth = third & MASKS[known + known], fourth & MASKS[known + known + _1]
+            mix = mixed_on(mixed(heads[k], tails[k]), third, fourth)
+        else:
+            mix = mixed_word(data, start, stop)
+        places[k] = np.int64(mix >> shift)
         prefetch(tables.slots, places[k] << 2)
 
 
 @kernel
 def find_missed(
-    data, num_missed, num_longs, tables, edges, parts, scores, missed, longs, heads, tails, lengths, hashes, places
+    data, num_missed, num_longs, tables, edges, parts, scores, missed, longs, heads, tails, lengths, places
 ):  # fmt: skip
     """Parts and scores of the listed words; places[k] becomes -1 for an unknown one. Returns whether one is special."""
     slot_scores = tables.slots.view(np.float32)
@@ -163,7 +161,7 @@ def find_missed(
         word = missed[k]
         start, stop = edges[2 * word], edges[2 * word + 1]
         if places[k] >= 0 and not is_word_at(tables.slots, places[k], tables.rests, data, start, stop):
-            place = find_place(tables.slots, tables.rests, np.uint64(hashes[k]), data, start, stop)
+            place = find_place(tables.slots, tables.rests, data, start, stop)
             places[k] = place
             if place >= 0:
                 parts[word], scores[word] = tables.slots[place + 2], slot_scores[2 * place + 7]
@@ -171,33 +169,28 @@ def find_missed(
     for k in range(num_missed):  # unknown words: rare, since the model was made of such text
         if places[k] < 0:
             word = np.uint64(missed[k])
-            if lengths[k] <= 16:
-                hashes[k] = hash_bytes(data, edges[word + word], edges[word + word + _1], FNV_OFFSET)
-            parts[word], scores[word] = word_parts(hashes[k], np.uint64(tables.bucket), tables.inverse), np.float32(0)
-            special |= is_small(hashes[k])
+            value = np.uint32(hash_bytes(data, edges[word + word], edges[word + word + _1], FNV_OFFSET))
+            parts[word], scores[word] = word_parts(value, np.uint64(tables.bucket), tables.inverse), np.float32(0)
+            special |= is_small(value)
     return special
 
 
 @kernel
-def pair_rows(count, num_docs, tables, table, ends, parts, ids):
-    """Rows of the bigrams that begin at each word, and a request for their numbers.
+def pair_rows(count, num_docs, tables, ends, parts, ids):
+    """Rows of the bigrams that begin at each word.
 
     The word after the last word of a document is </s>; after the last word of the block it is not known yet, and
     what is written there is not read.
     """
     bucket, words = np.uint32(tables.bucket), np.uint32(tables.num_words)
-    for begin in range(np.uint64(0), np.uint64(count), np.uint64(16)):
-        for u in range(begin, begin + np.uint64(16)):
-            total = np.uint32(parts[u] >> _32) + np.uint32(parts[u + _1])
-            ids[u] = min(np.uint32(total), np.uint32(total - bucket)) + words
-        for u in range(begin, begin + np.uint64(16)):
-            prefetch(table, np.int64(ids[u]))
+    for u in range(np.uint64(count)):
+        total = np.uint32(parts[u] >> _32) + np.uint32(parts[u + _1])
+        ids[u] = min(np.uint32(total), np.uint32(total - bucket)) + words
     eos = np.uint32(word_parts(EOS_HASH, np.uint64(tables.bucket), tables.inverse))
     for i in range(num_docs):
         if ends[i] > 0:
             total = np.uint32(parts[ends[i] - 1] >> _32) + eos
             ids[ends[i] - 1] = min(np.uint32(total), np.uint32(total - bucket)) + words
-            prefetch(table, np.int64(ids[ends[i] - 1]))
 
 
 @kernel
@@ -222,29 +215,50 @@ def _seems_repeated(values, seen):
 
 
 @kernel
-def _sum_segment(scores, ids, start, last, stop, table):
-    """Sum of scores[start:stop] and table[ids[start:last]], in float64 and side by side."""
+def _sum_scores(scores, start, stop):
+    """Sum of scores[start:stop], in float64 and side by side."""
     a, b, c, d = 0.0, 0.0, 0.0, 0.0
-    u, whole = np.uint64(start), np.uint64(start + ((last - start) & ~1))
+    u, whole = np.uint64(start), np.uint64(start + ((stop - start) & ~3))
     while u < whole:
         a += scores[u]
-        b += table[np.uint64(ids[u])]
-        c += scores[u + _1]
-        d += table[np.uint64(ids[u + _1])]
-        u += _2
-    for i in range(np.int64(whole), last):
-        b += table[np.uint64(ids[i])]
+        b += scores[u + _1]
+        c += scores[u + _2]
+        d += scores[u + _3]
+        u += _4
     for i in range(np.int64(whole), stop):
         a += scores[i]
     return (a + b) + (c + d)
 
 
 @kernel
-def sum_block(
-    data, first, num_docs, num, count, num_missed, tables, table, edges, ends, parts, scores, ids, missed, places,
+def sum_pairs(first, num_docs, more, count, table, ends, ids, sums):
+    """Add table[ids] of a block by document. more: whether its last document goes on."""
+    start = 0
+    for segment in range(num_docs + more):
+        stop = ends[segment] if segment < num_docs else max(count - 1, start)  # pairs that are complete
+        a, b, c, d = 0.0, 0.0, 0.0, 0.0
+        u, whole = np.uint64(start), np.uint64(start + ((stop - start) & ~3))
+        while u < whole:
+            a += table[np.uint64(ids[u])]
+            b += table[np.uint64(ids[u + _1])]
+            c += table[np.uint64(ids[u + _2])]
+            d += table[np.uint64(ids[u + _3])]
+            u += _4
+        for i in range(np.int64(whole), stop):
+            a += table[np.uint64(ids[i])]
+        sums[first + segment, 0] += (a + b) + (c + d)
+        start = stop
+
+
+@kernel
+def sum_words(
+    data, first, num_docs, num, count, num_missed, tables, table, edges, ends, parts, scores, missed, places,
     held, kept, begins, stops, seen, sums, counts, squares,
 ):  # fmt: skip
-    """Add up a block by document; returns the number of hashes held for the next block (0 or 1), kept[0]."""
+    """Add up a block by document, but for the bigrams within it, which are only counted; counts repeats.
+
+    Returns the number of hashes held for the next block (0 or 1), kept[0].
+    """
     bucket = np.uint64(tables.bucket)
     start, k = 0, _0
     for segment in range(num_docs + (first + num_docs < num)):
@@ -254,7 +268,7 @@ def sum_block(
         if not ended and stop == start and held == 0:
             break
         last = stop if ended else max(stop - 1, start)  # pairs that are complete
-        total = _sum_segment(scores, ids, start, last, stop, table)
+        total = _sum_scores(scores, start, stop)
         features = last - start + stop - start
         while k < num_missed and missed[k] < stop:
             features -= places[k] < 0

@@ -23,7 +23,7 @@ import xxhash
 
 from scorers.cache import cache_folder
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the tables of the same model would be others."""
 LEAST = 64 << 20
 """Bytes: smaller models are folded in no time."""

@@ -30,12 +30,10 @@ from scorers.fasttext.model import (
 from scorers.fasttext.rows import DENSE, FOLDED, QUANTISED, SCALAR, Rows
 from scorers.fasttext.tokens import Tables, without_newlines
 from scorers.fasttext.vocabulary import (
-    FNV_OFFSET,
     build_front,
     build_gram_slots,
     build_slots,
     find_word,
-    hash_bytes,
 )
 from scorers.texts import Texts
 
@@ -211,7 +209,7 @@ def _fold(model: ModelFile) -> dict[str, np.ndarray]:
 def _tables(model: ModelFile, arrays: dict[str, np.ndarray]) -> Tables:
     bucket = max(model.bucket, 1)
     eos = np.frombuffer(b"</s>", np.uint8)
-    row = find_word(arrays["slots"], arrays["rests"], hash_bytes(eos, 0, 4, FNV_OFFSET), eos, 0, 4)
+    row = find_word(arrays["slots"], arrays["rests"], eos, 0, 4)
     return Tables(
         front=arrays["front"],
         slots=arrays["slots"],

@@ -20,10 +20,11 @@ from scorers.fasttext.bigrams import (
     LONG,
     count_repeats,
     find_missed,
-    hash_longs,
     look_up,
     pair_rows,
-    sum_block,
+    place_longs,
+    sum_pairs,
+    sum_words,
 )
 from scorers.fasttext.grams import MIX, bucket_of, word_parts
 from scorers.fasttext.rows import SCALAR, sum_rows
@@ -119,14 +120,14 @@ def sum_features(data, begins, stops, tables, rows, mode, parts, sums, hidden, c
     """
     seen = np.zeros(PLACES if tables.maxn == 0 else 8 * PLACES, np.int32)
     edges = np.empty(2 * BLOCK + 160, np.int64)
-    ends = np.empty(BLOCK + 1, np.int64)
+    ends, waiting_ends = np.empty(BLOCK + 1, np.int64), np.empty(BLOCK + 1, np.int64)
     words = 2 * BLOCK + 160  # of a block, and the long ones again
     heads, tails = np.empty(words, np.uint64), np.empty(words, np.uint64)
     lengths, missed = np.empty(words, np.int32), np.empty(BLOCK + 80, np.int32)
     hashes, longs = np.zeros(words, np.uint32), np.empty(BLOCK + 80, np.int32)
     found, places = np.empty(BLOCK + 80, np.int32), np.empty(BLOCK + 80, np.int64)
     kept = np.empty(BLOCK + 80 + MOST_GRAMS, np.int32)
-    ids = np.empty(IDS + 80, np.int32)
+    ids, waiting = np.empty(IDS + 80, np.int32), np.zeros(IDS + 80, np.int32)
     halves, scores = np.zeros(BLOCK + 80, np.uint64), np.empty(BLOCK + 80, np.float32)
     pairs_only = mode == SCALAR and tables.word_ngrams == 2 and tables.maxn == 0 and len(tables.gram_slots) == 0
     pairs_only = pairs_only and tables.plain_labels and parts == WORDS | GRAMS
@@ -135,6 +136,8 @@ def sum_features(data, begins, stops, tables, rows, mode, parts, sums, hidden, c
     at = begins[0] if num > 0 else 0
     held, closed = 0, False  # of the document under way: hashes kept for n-grams to come; whether </s> was met
     num_edges = 0
+    waits = False  # whether the bigrams of the block before are still to be summed
+    waiting_first, waiting_docs, waiting_count, waiting_more = 0, 0, 0, False
     while doc < num:
         first = doc
         doc, at, carry, num_edges, num_docs = mark_words(data, begins, stops, doc, at, carry, edges, num_edges, ends)
@@ -144,26 +147,35 @@ def sum_features(data, begins, stops, tables, rows, mode, parts, sums, hidden, c
         plain = pairs_only and not closed
         if plain:
             num_missed, num_longs, special = look_up(
-                data, count, tables, edges, halves, scores, missed, longs, heads, tails, lengths, places
-            )
-            hash_longs(data, num_missed, num_longs, tables, edges, missed, longs, heads, tails, lengths, hashes, places)
-            special |= find_missed(
-                data, num_missed, num_longs, tables, edges, halves, scores, missed, longs, heads, tails, lengths,
-                hashes, places,
+                data, count, tables, rows.table, edges, halves, scores, missed, longs, heads, tails, lengths, places,
+                waiting,
             )  # fmt: skip
+        if waits:
+            sum_pairs(
+                waiting_first, waiting_docs, waiting_more, waiting_count, rows.table, waiting_ends, waiting, sums
+            )  # fmt: skip
+            waits = False
+        if plain:
+            place_longs(data, num_longs, tables, edges, missed, longs, heads, tails, places)
+            special |= find_missed(
+                data, num_missed, num_longs, tables, edges, halves, scores, missed, longs, heads, tails, lengths, places
+            )
             plain = not special
         if plain:
-            pair_rows(count, num_docs, tables, rows.table, ends, halves, ids)
-            held = sum_block(
+            pair_rows(count, num_docs, tables, ends, halves, ids)
+            held = sum_words(
                 data, first, num_docs, num, count, num_missed, tables, rows.table, edges, ends, halves, scores,
-                ids, missed, places, held, kept, begins, stops, seen, sums, counts, squares,
+                missed, places, held, kept, begins, stops, seen, sums, counts, squares,
             )  # fmt: skip
+            ids, waiting = waiting, ids
+            ends, waiting_ends = waiting_ends, ends
+            waits, waiting_first, waiting_docs, waiting_count, waiting_more = True, first, num_docs, count, doc < num
             num_edges = drop_words(edges, num_edges, count)
             continue
         num_longs = read_words(data, edges, count, heads, tails, lengths, longs)
         hash_words(data, edges, count, heads, tails, lengths, longs, num_longs, hashes)
-        num_missed = find_frequent(count, heads, tails, lengths, hashes, tables, missed, places, found)
-        find_rest(data, edges, lengths, heads, tails, hashes, tables, rows.table, missed, num_missed, places, found)
+        num_missed = find_frequent(data, edges, count, heads, tails, lengths, tables, missed, places, found)
+        find_rest(data, edges, lengths, heads, tails, tables, rows.table, missed, num_missed, places, found)
         j = 0
         for segment in range(num_docs + (doc < num)):
             target = first + segment
@@ -237,3 +249,5 @@ def sum_features(data, begins, stops, tables, rows, mode, parts, sums, hidden, c
                 if tables.maxn > 0 or stops[target] - begins[target] > LONG:
                     seen[:] = 0
         num_edges = drop_words(edges, num_edges, count)
+    if waits:
+        sum_pairs(waiting_first, waiting_docs, waiting_more, waiting_count, rows.table, waiting_ends, waiting, sums)

@@ -19,6 +19,7 @@ from scorers.bits import trailing_zeros
 from scorers.fasttext.intrinsics import LANES, count_ones, hash_lanes, load_u64, prefetch, word_bits64
 from scorers.fasttext.vocabulary import (
     FNV_OFFSET,
+    MASKS,
     ROW,
     find_candidate,
     find_word,
@@ -27,7 +28,7 @@ from scorers.fasttext.vocabulary import (
     hash_bytes,
     is_word_at,
     mixed,
-    mixed_long,
+    mixed_word,
     rest_at,
     row_at,
     slot_shift,
@@ -37,8 +38,6 @@ from scorers.jit import kernel
 BLOCK = 1024  # words per block
 _0, _1, _2, _3, _8 = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(8)
 _63 = np.uint64(63)
-_HEAD_MASKS = np.array([2 ** (8 * min(n, 8)) - 1 for n in range(17)], np.uint64)  # by length of the word
-_TAIL_MASKS = np.array([2 ** (8 * max(n - 8, 0)) - 1 for n in range(17)], np.uint64)
 
 
 class Tables(NamedTuple):
@@ -138,8 +137,8 @@ def read_words(data, edges, count, heads, tails, lengths, longs):
         length = edges[u + u + _1] - start
         if inside:
             known = np.uint64(min(length, 16))
-            heads[u] = load_u64(data, start) & _HEAD_MASKS[known]
-            tails[u] = load_u64(data, start + 8) & _TAIL_MASKS[known]
+            heads[u] = load_u64(data, start) & MASKS[known + known]
+            tails[u] = load_u64(data, start + 8) & MASKS[known + known + _1]
         lengths[u] = min(length, 17)
         longs[num_longs] = u
         num_longs += np.uint64(length > 16)
@@ -158,7 +157,7 @@ def hash_words(data, edges, count, heads, tails, lengths, longs, num_longs, hash
 
 
 @kernel
-def find_frequent(count, heads, tails, lengths, hashes, tables, missed, places, found):
+def find_frequent(data, edges, count, heads, tails, lengths, tables, missed, places, found):
     """Row of each frequent word, from a table that fits the cache; lists the others and asks for their memory.
 
     places[i] becomes the number of the place where the i-th of them is looked for first.
@@ -173,14 +172,16 @@ def find_frequent(count, heads, tails, lengths, hashes, tables, missed, places, 
     shift = slot_shift(tables.slots)
     for i in range(num_missed):
         word = np.uint64(missed[i])
-        mix = mixed_long(np.uint64(hashes[word])) if lengths[word] > 16 else mixed(heads[word], tails[word])
+        mix = mixed(heads[word], tails[word])
+        if lengths[word] > 16:
+            mix = mixed_word(data, edges[word + word], edges[word + word + _1])
         places[i] = np.int64(mix >> shift)
         prefetch(tables.slots, places[i] << 2)
     return num_missed
 
 
 @kernel
-def find_rest(data, edges, lengths, heads, tails, hashes, tables, table, missed, num_missed, places, found):
+def find_rest(data, edges, lengths, heads, tails, tables, table, missed, num_missed, places, found):
     """Row of each listed word, or -1, and a request for its number in ``table``."""
     num_longs: Any = _0
     for i in range(num_missed):
@@ -201,7 +202,7 @@ def find_rest(data, edges, lengths, heads, tails, hashes, tables, table, missed,
         if is_word_at(tables.slots, places[i], tables.rests, data, start, stop):
             found[word] = row_at(tables.slots, tables.rests, places[i])
         else:
-            found[word] = find_word(tables.slots, tables.rests, np.uint64(hashes[word]), data, start, stop)
+            found[word] = find_word(tables.slots, tables.rests, data, start, stop)
         prefetch(table, np.int64(found[word]))
 
 

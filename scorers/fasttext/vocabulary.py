@@ -7,11 +7,11 @@
 A place has four uint64: the word's first and second eight bytes (zero-padded; words hold no NUL, so that an empty place
 has 0 first), what it gives to bigrams (its parts, see grams.py), then in 32 bits its row, or for a word above 16 bytes
 where its rest begins in ``rests``, and two flags; in 32 more its folded score (float32, if the model has one number
-per feature). A rest is the row and the length in bytes in one uint64, then the bytes, zero-padded.
+per feature). A rest is the row and the length in bytes in one uint64, then the bytes, zero-padded to sixteens.
 
-A word of at most 16 bytes is looked for where its bytes say and is compared in full by the place itself: fastText's own
-hash of it, which costs a multiplication a byte, is never made. A longer one is looked for by that hash and compared
-with the rest too: equality is always of bytes.
+A word is looked for where its bytes say, sixteen to two multiplications: fastText's own hash of it, which costs a
+multiplication a byte, is not made. One of at most 16 bytes is compared in full by the place itself, a longer one with
+the rest too: equality is always of bytes.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ LABEL = np.uint64(int.from_bytes(b"__label_", "little"))
 _LOW32 = np.uint64(0xFFFFFFFF)
 _ZERO, _ONE, _TWO, _THREE, _EIGHT = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(8)
 _32 = np.uint64(32)
+# By n: the bytes of a word of n bytes among its first (2 * n) and second (2 * n + 1) eight.
+MASKS = np.array([(1 << 8 * min(max(n - first, 0), 8)) - 1 for n in range(17) for first in (0, 8)], np.uint64)
 _HEAD_MIX, _TAIL_MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
 _FRONT_SHIFT = np.uint64(64 - 14)
 ROW = np.uint64((1 << 30) - 1)
@@ -73,9 +75,20 @@ def mixed(head, tail):
 
 
 @inlined
-def mixed_long(value):
-    """The same of a word above 16 bytes, of its 32-bit hash."""
-    return (np.uint64(value) & _LOW32) * _HEAD_MIX
+def mixed_on(mix, head, tail):
+    """The same of a word with 16 bytes more, ``mix`` being that of all before."""
+    return mixed(mix ^ mix >> _32 ^ head, tail)
+
+
+@kernel
+def mixed_word(data, start, stop):
+    """The same of data[start:stop], of any length."""
+    mix = _ZERO
+    for i in range(start, stop, 16):
+        head = first_eight(data, i, stop)
+        tail = first_eight(data, i + 8, stop) if stop - i > 8 else _ZERO
+        mix = mixed_on(mix, head, tail)
+    return mix
 
 
 @kernel
@@ -121,8 +134,12 @@ def rest_at(slots, place):
 def is_word_at(slots, place, rests, data, start, stop):
     """Whether the long word at this place is data[start:stop], whose first 16 bytes are known to agree."""
     at, begin = np.uint64(rest_at(slots, place)), start + 16
-    if rests[at] & _LOW32 != np.uint64(stop - begin):
+    size = np.uint64(stop - begin)
+    if rests[at] & _LOW32 != size:
         return False
+    if stop <= start + 32 <= len(data):
+        head, tail = load_u64(data, begin) & MASKS[size + size], load_u64(data, begin + 8) & MASKS[size + size + _ONE]
+        return (rests[at + _ONE] ^ head) | (rests[at + _TWO] ^ tail) == 0
     for i in range(begin, stop, 8):
         at += _ONE
         if rests[at] != first_eight(data, i, stop):
@@ -137,13 +154,13 @@ def slot_shift(slots):
 
 
 @kernel
-def find_place(slots, rests, value, data, start, stop):
-    """Place of data[start:stop] or -1: the plain search, for any word. value: its hash, of a word above 16 bytes."""
+def find_place(slots, rests, data, start, stop):
+    """Place of data[start:stop] or -1: the plain search, for any word."""
     head = first_eight(data, start, stop)
     tail = first_eight(data, start + 8, stop) if stop - start > 8 else np.uint64(0)
     long = stop - start > 16
     mask = np.uint64(len(slots) // 4 - 1)
-    at = (mixed_long(value) if long else mixed(head, tail)) >> slot_shift(slots)
+    at = mixed_word(data, start, stop) >> slot_shift(slots)
     while True:
         place = find_candidate(slots, at, head, tail, long)
         if place < 0 or not long or is_word_at(slots, place, rests, data, start, stop):
@@ -152,9 +169,9 @@ def find_place(slots, rests, value, data, start, stop):
 
 
 @kernel
-def find_word(slots, rests, value, data, start, stop):
+def find_word(slots, rests, data, start, stop):
     """Row of data[start:stop], or -1; see find_place."""
-    place = find_place(slots, rests, value, data, start, stop)
+    place = find_place(slots, rests, data, start, stop)
     return row_at(slots, rests, place) if place >= 0 else np.int64(-1)
 
 
@@ -168,9 +185,9 @@ def _fill_slots(slots, rests, strings, starts, scores, bucket, inverse):
         head = first_eight(strings, start, stop)
         tail = first_eight(strings, start + 8, stop) if stop - start > 8 else _ZERO
         long = stop - start > 16
-        place = find_place(slots, rests, value, strings, start, stop)  # a repeated word: the last one counts
+        place = find_place(slots, rests, strings, start, stop)  # a repeated word: the last one counts
         if place < 0:
-            at = (mixed_long(value) if long else mixed(head, tail)) >> slot_shift(slots)
+            at = mixed_word(strings, start, stop) >> slot_shift(slots)
             while slots[at << _TWO] != 0:
                 at = (at + _ONE) & mask
             place = np.int64(at << _TWO)
@@ -183,9 +200,10 @@ def _fill_slots(slots, rests, strings, starts, scores, bucket, inverse):
         if long:
             rests[end] = np.uint64(row) << _32 | np.uint64(stop - start - 16)
             end += 1
-            for i in range(start + 16, stop, 8):
+            for i in range(start + 16, stop, 16):
                 rests[end] = first_eight(strings, i, stop)
-                end += 1
+                rests[end + 1] = first_eight(strings, i + 8, stop) if stop - i > 8 else _ZERO
+                end += 2
 
 
 def _aligned(size: int) -> np.ndarray:
@@ -209,7 +227,7 @@ def build_slots(
     places = max(16, 1 << (3 * (len(starts) - 1) // 2).bit_length())
     lengths = np.diff(starts)
     lengths = lengths[lengths > 16]
-    slots, rests = _aligned(4 * places), np.zeros(int((1 + (lengths - 9) // 8).sum()), np.uint64)
+    slots, rests = _aligned(4 * places), np.zeros(int((1 + (lengths - 1) // 16 * 2).sum()), np.uint64)
     inverse = np.uint64((2**64 - 1) // bucket)
     _fill_slots(slots, rests, strings, starts, scores.view(np.uint32), np.uint64(bucket), inverse)
     return slots, rests
