@@ -45,7 +45,7 @@ _CHUNK = 1 << 22  # numbers of an intermediate array: bounds the memory of a bat
 # The library adds rows in float32, and a row that is added m times adds its rounding error m times. Above this sum of
 # m * m (natural text of some 45 kB) or this ratio of it to the number of features (one word 60 times: then the mean is
 # large too) the error came near 1e-6 in trials; to agree is to repeat it. Character n-grams repeat more, and pruned
-# models keep the largest rows, so models with subwords get a lower limit.
+# models keep the largest rows, so models with subwords get a lower limit. See ``_heard`` for two labels.
 _REPEATS, _SUBWORD_REPEATS, _SHARE = 1 << 18, 1 << 15, 30
 
 
@@ -80,8 +80,9 @@ class Classifier:
     def logits(self, texts: Texts, newline: Newline = " ") -> tuple[np.ndarray, np.ndarray]:
         """Logits as float64 (n, outputs) and the number of features as int64 (n,).
 
-        ``outputs`` is 1 for a softmax of two labels (second minus first), labels - 1 for a hierarchical softmax
-        (inner nodes), else the number of labels.
+        Probabilities made of them differ from the library's by less than 1e-6; the logits themselves may by more where
+        the model is sure of a document that repeats much. ``outputs`` is 1 for a softmax of two labels (second minus
+        first), labels - 1 for a hierarchical softmax (inner nodes), else the number of labels.
         """
         data, offsets = read_only(texts.data), texts.offsets.astype(np.int64, copy=False)
         if newline == "":
@@ -100,7 +101,8 @@ class Classifier:
             data, begins, stops, self.tables, self.rows, self.mode, _EVERYTHING, logits, nothing, counts, squares
         )
         logits /= np.maximum(counts, 1)[:, None]
-        again = squares > np.minimum(_SUBWORD_REPEATS if self.tables.maxn else _REPEATS, _SHARE * counts)
+        heard = _heard(logits[:, 0]) if self.pair else 1.0
+        again = squares * heard > np.minimum(_SUBWORD_REPEATS if self.tables.maxn else _REPEATS, _SHARE * counts)
         if self.loss in (NEGATIVE, ONE_VS_ALL):
             again |= losses.near_step(logits, counts)
         chosen = np.flatnonzero(again)
@@ -156,6 +158,15 @@ class Classifier:
                 bool,
             )
         return pa.table([pa.array(column, mask=missing) for column in values.T], names=self.labels)
+
+
+def _heard(logits: np.ndarray) -> np.ndarray:
+    """How much of the error of a difference of logits x its probability p has: 1 at x = 0, little where p is sure.
+
+    The slope of p, p (1 - p), by the error's growth: rows that make a large mean lose more in float32.
+    """
+    size = np.minimum(np.abs(logits), 700.0)  # the cosine of more is no float
+    return np.maximum(size, 1.0) / np.cosh(size / 2) ** 2
 
 
 def load_classifier(path: str | os.PathLike[str]) -> Classifier:

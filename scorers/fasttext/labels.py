@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from scorers.fasttext.classifier import Classifier
     from scorers.texts import Texts
 
-VERSION = 2
+VERSION = 3
 MOST_COLUMNS = 64
 _CHUNK = 1 << 21  # probabilities held at once: a model may have a million labels
 

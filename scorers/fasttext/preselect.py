@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from scorers.fasttext.classifier import Classifier
     from scorers.texts import Texts
 
-VERSION = 2
+VERSION = 3
 
 
 class Settings(BaseModel):

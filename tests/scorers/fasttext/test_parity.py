@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import fasttext
@@ -95,6 +96,19 @@ def test_tables_of_one_repeated_word_score_as_in_the_library(models: Path, docum
     for i, word in enumerate(words[::40]):  # one column, each in turn, has words of its own
         cells = (words[(i + 7 * k) % len(words)] if k % columns == i % columns else word for k in range(500))
         texts.append(" ".join(cells))
+    assert differences(models / "sharp.bin", texts) <= 1e-6
+
+
+def test_documents_that_repeat_much_score_as_in_the_library_however_sure_the_model_is(
+    models: Path, documents: list[str]
+) -> None:
+    draw = random.Random(5)
+    words = sorted(set(" ".join(documents).split()))
+    texts = []
+    for _ in range(600):
+        few, size = draw.sample(words, draw.randint(1, 3)), int(10 ** draw.uniform(1.3, 3.8))
+        text = [draw.choice(few) for _ in range(size)] + draw.choices(words, k=int(draw.uniform(0, 3) * size**0.7))
+        texts.append(" ".join(draw.sample(text, len(text)) if draw.random() < 0.5 else text))
     assert differences(models / "sharp.bin", texts) <= 1e-6
 
 
