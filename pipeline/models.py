@@ -14,7 +14,8 @@ from pathlib import Path
 
 import orjson
 
-from pipeline.errors import UserError
+from pipeline.errors import StoreDown, UserError
+from pipeline.patience import of_the_network, patiently
 from pipeline.redact import without_addresses
 from scorers.cache import cache_folder
 
@@ -57,7 +58,8 @@ def _download(url: str, what: str) -> Path:
 
     folder = cache_folder() / "models"
     folder.mkdir(parents=True, exist_ok=True)
-    try:
+
+    def fetched() -> Path:
         fs, remote = fsspec.core.url_to_fs(url)
         facts = fs.info(remote)
         mark = hashlib.sha256(
@@ -68,9 +70,17 @@ def _download(url: str, what: str) -> Path:
             with tempfile.TemporaryDirectory(dir=folder) as work:
                 fs.get_file(remote, f"{work}/model")
                 os.replace(f"{work}/model", target)
-    except (OSError, ImportError, ValueError) as error:
-        raise UserError(f"{what}: cannot read {url}: {' '.join(str(error).split())[:200]}") from None
-    return target
+        return target
+
+    try:
+        return patiently(fetched, f"{what}: {without_addresses(url)}")
+    except StoreDown:
+        raise
+    except Exception as error:
+        if not isinstance(error, (OSError, ImportError, ValueError)) and not of_the_network(error):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{what}: cannot read {without_addresses(url)}: {reason}") from None
 
 
 def content_hash(path: Path) -> str:

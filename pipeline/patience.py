@@ -56,8 +56,11 @@ def is_transient(error: BaseException) -> bool:
     """Whether the same work may succeed a moment later: network and server trouble, never bad data."""
     if isinstance(error, StoreDown):
         return False  # patience has come to its end already
-    if isinstance(error, (ConnectionError, TimeoutError)) or of_the_network(error):
+    if isinstance(error, (ConnectionError, TimeoutError)):
         return True
+    if of_the_network(error):  # an answer of HTTP has a status: that something is not there or not allowed stays so
+        status = getattr(error, "status", None)
+        return not isinstance(status, int) or status >= 500 or status in (408, 425, 429)
     if isinstance(error, OSError):
         # Object stores report throttling and 5xx as an OSError with EIO or without a number.
         named = isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError))
@@ -79,8 +82,8 @@ def patience() -> float:
         raise UserError(f"TAMIS_PATIENCE={given}: expected seconds") from None
 
 
-def patiently(call: Callable[[], T], what: str) -> T:
-    """What `call` returns, called again after transient trouble. Raises StoreDown, which names `what`, in the end."""
+def patiently(call: Callable[[], T], what: str, worth: Callable[[BaseException], bool] = is_transient) -> T:
+    """What `call` returns, called again after trouble that is worth it. Raises StoreDown, naming `what`, in the end."""
     limit, pause = patience(), FIRST
     begun = time.monotonic()
     while True:
@@ -88,7 +91,7 @@ def patiently(call: Callable[[], T], what: str) -> T:
             return call()
         except Exception as error:
             left = limit - (time.monotonic() - begun)
-            if not is_transient(error):
+            if not worth(error):
                 raise
             if left <= 0:
                 reason = message(" ".join(str(error).split()))[:300] or type(error).__name__

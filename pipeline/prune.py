@@ -153,7 +153,7 @@ def remove(workspace: Workspace, folders: Sequence[Unnamed]) -> None:
 
 
 def _size(workspace: Workspace, folder: str) -> int:
-    return int(workspace.store.fs.du(workspace.store.path(folder)))
+    return workspace.store.do(folder, lambda: int(workspace.store.fs.du(workspace.store.path(folder))))
 
 
 def _seconds(workspace: Workspace, folder: str) -> float:

@@ -42,7 +42,7 @@ class Handle:
             self._size = os.fstat(self._descriptor).st_size
             return
         if store.is_shared_between_processes:
-            self._file = store.fs.open(path, "rb", block_size=REMOTE_BLOCK, cache_type="readahead")
+            self._file = store.stream(name, block_size=REMOTE_BLOCK, cache_type="readahead")
         else:
             # memory:// gives every reader the same file object.
             self._file = io.BytesIO(store.read_bytes(name))

@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.patience import patiently
+from pipeline.patience import is_transient, patiently
 from pipeline.redact import without_addresses
 
 TEMPORARY = ".tmp-"
@@ -120,11 +120,23 @@ class Store:
 
     def open(self, name: str) -> Any:
         """Something pyarrow and DuckDB read from: a path where files are local, an open binary file elsewhere."""
-        return self.path(name) if self.is_local else self.do(name, lambda: self.fs.open(self.path(name), "rb"))
+        return self.path(name) if self.is_local else self.stream(name)
+
+    def stream(self, name: str, **options: Any) -> Any:
+        """An open binary file; not only opening it, each of its reads is tried again after trouble that may pass."""
+        return open_patiently(self.fs, self.path(name), self.shown(name), **options)
+
+    def read_range(self, name: str, start: int, end: int) -> bytes:
+        """The bytes start..end of a file, fewer only where it ends."""
+        return self.do(name, lambda: self.fs.cat_file(self.path(name), start=start, end=end))
 
     def fetch(self, name: str, path: str) -> None:
         """Copy a file to a local path."""
         self.do(name, lambda: self.fs.get_file(self.path(name), path))
+
+    def put(self, path: str, name: str) -> None:
+        """Copy a local file into the folder, for files that are not of this machine."""
+        self.do(name, lambda: self.fs.put_file(path, self.path(name)))
 
     def create(self, name: str, data: bytes) -> bool | None:
         """Write a small file unless there is one: whether it was; None where the store cannot tell.
@@ -165,7 +177,7 @@ class Store:
             if self.is_local:
                 publish(path, target)
             else:
-                self.do(name, lambda: self.fs.put_file(path, target))
+                self.put(path, name)
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
@@ -198,6 +210,25 @@ class Store:
                 if entry.name.startswith(TEMPORARY):
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(entry.path)
+
+
+def open_patiently(fs: Any, path: str, shown: str, **options: Any) -> Any:
+    """An open binary file of any filesystem, read patiently if it is not of this machine. shown: its name in errors.
+
+    Raises StoreDown. A file that was replaced meanwhile is an error at once.
+    """
+    if isinstance(fs, LocalFileSystem):
+        return fs.open(path, "rb")
+    file = patiently(lambda: fs.open(path, "rb", **options), shown)
+    cache = getattr(file, "cache", None)  # what fsspec's files of object stores read through
+    if cache is not None and hasattr(cache, "fetcher"):
+        fetch = cache.fetcher
+        cache.fetcher = lambda start, end: patiently(lambda: fetch(start, end), shown, worth=_not_replaced)
+    return file
+
+
+def _not_replaced(error: BaseException) -> bool:
+    return is_transient(error) and getattr(error, "errno", None) != errno.EBUSY  # s3fs: FileExpired
 
 
 def publish(path: str, target: str) -> None:

@@ -79,7 +79,8 @@ def _files(store: Store, folder: str) -> dict[str, str]:
     if not folder.startswith(ELSEWHERE):
         return {name: f"{folder}/{name}" for name in store.sizes(folder)}
     root = store.path("")
-    found = store.fs.find(store.path(folder)) if store.fs.isdir(store.path(folder)) else []
+    path = store.path(folder)
+    found = store.do(folder, lambda: store.fs.find(path) if store.fs.isdir(path) else [])
     return {path.rpartition("/")[2]: path[len(root) :].lstrip("/") for path in found}
 
 
@@ -102,7 +103,7 @@ def _checked(store: Store, folder: str, row: Row, name: str | None) -> tuple[Fau
 
 
 def _blocks(store: Store, name: str) -> Iterator[bytes]:
-    with store.fs.open(store.path(name), "rb") as file:
+    with store.stream(name) as file:
         while block := file.read(BLOCK):
             yield block
 

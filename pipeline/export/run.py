@@ -212,7 +212,7 @@ class _File:
 
     def __call__(self, name: str) -> tuple[str, int, str, int]:
         state, size = hashlib.sha256(), 0
-        with self.place.store.fs.open(self.place.store.path(self.place.file(name)), "rb") as file:
+        with self.place.store.stream(self.place.file(name)) as file:
             while block := file.read(1 << 20):
                 state.update(block)
                 size += len(block)

@@ -158,7 +158,7 @@ def read_words(store: Store, name: str) -> np.ndarray:
 def _read(store: Store, name: str, start: int, end: int, kind: str) -> np.ndarray:
     if start == end:
         return np.zeros(0, kind)
-    found = np.frombuffer(store.fs.cat_file(store.path(name), start=start, end=end), kind)
+    found = np.frombuffer(store.read_range(name, start, end), kind)
     if found.nbytes != end - start:
         raise ValueError(f"{store.shown(name)} is cut short; remove it and run again")
     return found

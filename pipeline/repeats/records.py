@@ -188,17 +188,16 @@ def _ranges(store: Store, name: str) -> Iterator[Callable[[int, int], np.ndarray
 @contextmanager
 def _into(store: Store, name: str) -> Iterator[Callable[[int, np.ndarray], None]]:
     """A function that fills a contiguous array with the bytes of a file from a place on."""
-    path = store.path(name)
     if not store.is_local:
 
         def fetch(begin: int, out: np.ndarray) -> None:
             if out.nbytes:
-                data = store.fs.cat_file(path, start=begin, end=begin + out.nbytes)
+                data = store.read_range(name, begin, begin + out.nbytes)
                 out.reshape(-1).view(np.uint8)[:] = np.frombuffer(data, np.uint8)
 
         yield fetch
         return
-    with open(path, "rb", buffering=0) as file:
+    with open(store.path(name), "rb", buffering=0) as file:
 
         def fill(begin: int, out: np.ndarray) -> None:
             bytes_out = memoryview(out.reshape(-1).view(np.uint8).data)

@@ -89,7 +89,7 @@ def _building(store: Store, folder: str) -> Iterator[Path]:
         else:
             names = sorted((p.name for p in path.iterdir()), key=lambda n: n == RECORD)
             for file in names:
-                store.fs.put_file(str(path / file), store.path(f"{folder}/{file}"))
+                store.put(str(path / file), f"{folder}/{file}")
     finally:
         shutil.rmtree(path, ignore_errors=True)
 
@@ -130,7 +130,7 @@ def local(store: Store, folder: str) -> Iterator[Path]:
         yield Path(store.path(folder))
         return
     with tempfile.TemporaryDirectory(prefix="tamis-") as place:
-        store.fs.get(store.path(folder), place, recursive=True)
+        store.do(folder, lambda: store.fs.get(store.path(folder), place, recursive=True))
         inner = Path(place) / folder.rsplit("/", 1)[1]
         yield inner if inner.is_dir() else Path(place)
 

@@ -189,6 +189,6 @@ def _local(workspace: Workspace, name: str, row: Row) -> str:
     if not path.exists() or path.stat().st_size != row.size:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-        store.fs.get_file(store.path(name), str(temporary))
+        store.fetch(name, str(temporary))
         os.replace(temporary, path)
     return str(path)

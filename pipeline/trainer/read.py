@@ -29,7 +29,9 @@ from pipeline.export.lineage import FILE as LINEAGE
 from pipeline.export.plan import HELD_OUT, TRAIN
 from pipeline.ingest.read import Bad, TooLong, compression, damage, is_local, line_blocks, opened
 from pipeline.ingest.sources import InputFile, fingerprints
+from pipeline.redact import without_addresses
 from pipeline.stage import STAGE_FILE
+from pipeline.storage import open_patiently
 from pipeline.trainer.data import DataSettings
 from pipeline.workspace import Workspace
 
@@ -176,7 +178,7 @@ def rows(file: DataFile, columns: list[str], optional: list[str]) -> Iterator[Da
 
 def _arrow_batches(file: DataFile, wanted: list[str]) -> Iterator[tuple[pa.Schema, pa.RecordBatch]]:
     fs, path = fsspec.core.url_to_fs(file.url)
-    with fs.open(path, "rb") as raw:
+    with open_patiently(fs, path, without_addresses(file.url)) as raw:
         if file.form == "parquet":
             parquet = pq.ParquetFile(raw, pre_buffer=not is_local(fs))
             schema = parquet.schema_arrow
@@ -231,6 +233,6 @@ def count(file: DataFile, most: int) -> int:
     """Rows of a file, or `most` if it has more."""
     if file.form == "parquet":
         fs, path = fsspec.core.url_to_fs(file.url)
-        with damage(file.url), fs.open(path, "rb") as raw:
+        with damage(file.url), open_patiently(fs, path, without_addresses(file.url)) as raw:
             return min(pq.ParquetFile(raw).metadata.num_rows, most)
     return sum(1 for _ in itertools.islice(rows(file, [], []), most))
