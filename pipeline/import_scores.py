@@ -10,6 +10,7 @@ does not name get NULL; ids that the corpus does not have are counted and left o
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -26,12 +27,14 @@ from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from pipeline.catalog import document_schema, shown_stages
 from pipeline.config_errors import nearest
-from pipeline.errors import ShardsFailed, UserError
+from pipeline.errors import ShardsFailed, StoreDown, UserError
 from pipeline.execute import Counts, Job, attempt, pending
 from pipeline.ledger import compact
+from pipeline.patience import patiently
 from pipeline.redact import without_addresses
 from pipeline.shards import file_facts, read_narrow, write_narrow
 from pipeline.stage import Stage, saved
+from pipeline.storage import open_patiently
 from pipeline.workspace import Corpus, Workspace, checked_name
 
 VERSION = 1
@@ -114,12 +117,11 @@ def import_scores(
 def _incoming(table: str, id_column: str, columns: Sequence[str]) -> _Incoming:
     """Find the files and choose the columns. Raises UserError."""
     try:
-        fs, path = fsspec.core.url_to_fs(table)
-        found = (
-            fs.glob(path) if any(c in path for c in "*?[") else fs.find(path, maxdepth=1) if fs.isdir(path) else [path]
-        )
-        if not fs.exists(found[0] if found else path):
-            raise FileNotFoundError(path)
+        fs, found = patiently(lambda: _found(table), f"table {without_addresses(table)}")
+    except (StoreDown, UserError):
+        raise
+    except FileNotFoundError:
+        raise UserError(f"table {table!r}: no such file or folder (working in {os.getcwd()})") from None
     except (OSError, ImportError, ValueError) as error:
         raise UserError(f"table {table!r}: cannot be read ({' '.join(str(error).split())})") from None
     plain = {name: without_addresses(name).lower() for name in sorted(found)}
@@ -144,9 +146,31 @@ def _incoming(table: str, id_column: str, columns: Sequence[str]) -> _Incoming:
     return _Incoming(fs, files, formats[files[0]], schema, id_column, chosen)
 
 
+def _found(table: str) -> tuple[Any, list[str]]:
+    """Where a table is and its files."""
+    fs, path = fsspec.core.url_to_fs(table)
+    if any(c in path for c in "*?["):
+        found = fs.glob(path)
+    else:
+        found = fs.find(path, maxdepth=1) if fs.isdir(path) else [path]
+    if not fs.exists(found[0] if found else path):
+        raise FileNotFoundError(path)
+    return fs, found
+
+
+class _Patient(FSSpecHandler):
+    """Files that Arrow reads with patience."""
+
+    def open_input_file(self, path: str) -> pa.PythonFile:
+        """The file, for reading at any place."""
+        if not self.fs.isfile(path):
+            raise FileNotFoundError(path)
+        return pa.PythonFile(open_patiently(self.fs, path, without_addresses(path)), mode="r")
+
+
 def _dataset(fs: Any, files: Sequence[str], format_: str) -> pads.Dataset:
     kind = pads.CsvFileFormat(parse_options=csv.ParseOptions(delimiter="\t")) if format_ == "tsv" else format_
-    return pads.dataset(list(files), filesystem=PyFileSystem(FSSpecHandler(fs)), format=kind)
+    return pads.dataset(list(files), filesystem=PyFileSystem(_Patient(fs)), format=kind)
 
 
 def _check_names(corpus: Corpus, alias: str, incoming: _Incoming) -> None:
@@ -166,7 +190,7 @@ def _content(incoming: _Incoming) -> str:
     """sha256 over the contents of the files, in order of their names."""
     state = hashlib.sha256()
     for name in incoming.files:
-        with incoming.fs.open(name, "rb") as file:
+        with open_patiently(incoming.fs, name, without_addresses(name)) as file:
             while block := file.read(1 << 20):
                 state.update(block)
     return state.hexdigest()

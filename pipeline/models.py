@@ -74,12 +74,15 @@ def _download(url: str, what: str) -> Path:
 
     try:
         return patiently(fetched, f"{what}: {without_addresses(url)}")
-    except StoreDown:
+    except (StoreDown, UserError):
         raise
     except Exception as error:
         if not isinstance(error, (OSError, ImportError, ValueError)) and not of_the_network(error):
             raise
-        reason = " ".join(str(error).split())[:200]
+        gone = isinstance(
+            error, FileNotFoundError
+        )  # whose text is the address again, and which fsspec says of dead hosts
+        reason = "no such file, or nobody answers there" if gone else " ".join(str(error).split())[:200]
         raise UserError(f"{what}: cannot read {without_addresses(url)}: {reason}") from None
 
 

@@ -49,6 +49,14 @@ OF_THE_NETWORK = {
 }
 """Package and name of exceptions that are no OSErrors though they tell of one; subclasses are meant too."""
 
+OF_ACCESS = {
+    ("botocore", "NoCredentialsError"),
+    ("botocore", "PartialCredentialsError"),
+    ("botocore", "CredentialRetrievalError"),
+    ("botocore", "ProfileNotFound"),
+}
+"""The same of exceptions that say that nothing says who asks."""
+
 T = TypeVar("T")
 
 
@@ -70,7 +78,11 @@ def is_transient(error: BaseException) -> bool:
 
 def of_the_network(error: BaseException) -> bool:
     """Whether a library of an object store raised it for want of an answer."""
-    return any((kind.__module__.partition(".")[0], kind.__name__) in OF_THE_NETWORK for kind in type(error).__mro__)
+    return _is_one_of(error, OF_THE_NETWORK)
+
+
+def _is_one_of(error: BaseException, names: set[tuple[str, str]]) -> bool:
+    return any((kind.__module__.partition(".")[0], kind.__name__) in names for kind in type(error).__mro__)
 
 
 def patience() -> float:
@@ -83,7 +95,10 @@ def patience() -> float:
 
 
 def patiently(call: Callable[[], T], what: str, worth: Callable[[BaseException], bool] = is_transient) -> T:
-    """What `call` returns, called again after trouble that is worth it. Raises StoreDown, naming `what`, in the end."""
+    """What `call` returns, called again after trouble that is worth it. Raises StoreDown, naming `what`, in the end.
+
+    Raises UserError for want of credentials.
+    """
     limit, pause = patience(), FIRST
     begun = time.monotonic()
     while True:
@@ -91,13 +106,21 @@ def patiently(call: Callable[[], T], what: str, worth: Callable[[BaseException],
             return call()
         except Exception as error:
             left = limit - (time.monotonic() - begun)
+            if _is_one_of(error, OF_ACCESS):
+                raise UserError(
+                    f"{what}: {_line(error)}; expected what s3fs looks for: AWS_ACCESS_KEY_ID and "
+                    "AWS_SECRET_ACCESS_KEY, a profile in ~/.aws, or the role of the machine"
+                ) from None
             if not worth(error):
                 raise
             if left <= 0:
-                reason = message(" ".join(str(error).split()))[:300] or type(error).__name__
                 raise StoreDown(
-                    f"{what}: no success for {time.monotonic() - begun:.0f} s ({reason}); run the same command again "
-                    "when the store answers, or raise TAMIS_PATIENCE (seconds)"
+                    f"{what}: no success for {time.monotonic() - begun:.0f} s ({_line(error)}); run the same command "
+                    "again when the store answers, or raise TAMIS_PATIENCE (seconds)"
                 ) from error
         time.sleep(min(pause * random.uniform(0.5, 1.5), left))
         pause = min(2 * pause, LONGEST)
+
+
+def _line(error: BaseException) -> str:
+    return message(" ".join(str(error).split()))[:300] or type(error).__name__

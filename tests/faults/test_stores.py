@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +105,31 @@ def test_an_outage_is_told_with_the_name_of_the_file(
 def test_a_model_that_is_not_there_is_told_at_once(remote: Remote) -> None:
     with pytest.raises(UserError, match=r"model: cannot read s3://tamis/readings/none.bin"):
         models.local_file("s3://tamis/readings/none.bin", "model")
+
+
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        ("status -w s3://tamis/w", "s3://tamis/w"),
+        ("ingest s3://tamis/rows.jsonl --corpus a -w w", "s3://tamis/rows.jsonl"),
+        ("ingest rows.jsonl --corpus b -w s3://tamis/w", "s3://tamis/w"),
+    ],
+)
+def test_want_of_credentials_is_told_in_one_line(tmp_path: Path, command: str, named: str) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"text": "a document"}\n')
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"}
+    done = subprocess.run(
+        [sys.executable, "-m", "cli.main", *command.split()],
+        env=environment | {"PYTHONPATH": str(Path.cwd())},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"tamis: {named}")
+    assert "AWS_ACCESS_KEY_ID" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_an_answer_that_something_is_not_allowed_is_no_trouble_that_passes() -> None:

@@ -96,5 +96,5 @@ def test_a_wrong_table_is_one_clear_line(made: Workspace, tmp_path: Path, table:
     pq.write_table(table, tmp_path / "t.parquet")
     with pytest.raises(UserError, match=message):
         import_scores(made, made.corpus("web"), "judge", f"{tmp_path}/t.parquet")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="no such file or folder"):
         import_scores(made, made.corpus("web"), "judge", f"{tmp_path}/nowhere.parquet")
