@@ -89,7 +89,7 @@ def test_repeated_words_score_as_in_the_library(models: Path, documents: list[st
     assert differences(models / kind, [f"{word} " * times for word in words]) <= 1e-6
 
 
-@pytest.mark.parametrize("columns", [2, 3, 5, 7, 10, 11])
+@pytest.mark.parametrize("columns", [2, 3, 5, 7, 10, 11, 13, 17])
 def test_tables_of_one_repeated_word_score_as_in_the_library(models: Path, documents: list[str], columns: int) -> None:
     words = sorted(set(" ".join(documents).split()))
     texts = []
