@@ -210,7 +210,7 @@ def _seems_repeated(values, seen):
     """Whether some words may make up much of a document; in most natural text none does.
 
     Looks at every 13th and every 17th word, so that no table of few columns shows it one column only. Of n words a
-    few must be sqrt(60 / n), a third of MANY, to matter: then the sample's squares are some 1.2 n, of natural text n / 4.
+    few must be sqrt(60 / n), a third of MANY, to matter: then the sample's squares are 1.2 n, of natural text n / 4.
     """
     return 2 * (count_repeats(values[::13], seen) + count_repeats(values[::17], seen)) > len(values)
 
