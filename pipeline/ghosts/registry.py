@@ -260,6 +260,9 @@ def read(path: str) -> Registry:
         if generator.hash != about["generator_hash"]:
             raise ValueError("its generator does not have the hash that is written beside it")
         plan = plan_of(about["plan"])
+        for name in ("commitment", "beacon", "beacon_source", "created"):
+            if not isinstance(about[name], str):
+                raise ValueError(f"{name}: expected a text, found a {type(about[name]).__name__}")
         rows = table.select(ROWS.names).cast(ROWS).to_pylist()
         identifiers = tuple(
             Identifier(**row | {"words": tuple(row["words"]), "places": tuple(row["places"])}) for row in rows

@@ -107,6 +107,8 @@ def read_split(path: str) -> Split:
         values = orjson.loads(Path(path).read_bytes())
         lists = {name: tuple(values[name]) for name in ("published", "held_out")}
         split = Split(values["commitment"], values["salt"], **lists)
+        if not all(isinstance(text, str) for text in (split.commitment, split.salt, *split.published, *split.held_out)):
+            raise ValueError("expected texts and lists of texts")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"split {path}: cannot be read ({error}); `tamis membership split` makes one") from None
     if split.made() != split.commitment:

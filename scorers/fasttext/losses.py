@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from scorers.fasttext.model import MOST_LABELLED
 from scorers.jit import kernel
 
 _STEPS, _LIMIT = 512, 8
@@ -55,7 +56,7 @@ def tree(counts: np.ndarray) -> np.ndarray:
     Labels are nodes 0..L-1 (counts descending, as in the file); of two candidates a label is taken only if it is rarer.
     """
     num = len(counts)
-    weights = [int(count) for count in counts] + [10**15] * (num - 1)
+    weights = [int(count) for count in counts] + [MOST_LABELLED] * (num - 1)
     children = np.zeros((max(num - 1, 0), 2), np.int64)
     leaf, inner = num - 1, num
     for node in range(num, 2 * num - 1):

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 MAGIC, NEWEST_VERSION = 793712314, 12
+MOST_LABELLED = 10**15  # what a node of the tree of labels weighs before it is made, here and in the library
 HIERARCHICAL, NEGATIVE, SOFTMAX, ONE_VS_ALL = 1, 2, 3, 4
 LABEL_PREFIX = "__label__"
 MOST_GRAMS = 1000  # longer n-grams than this are no model's, and their cost would not be linear in the text
@@ -213,6 +214,9 @@ def _read_dictionary(file: _Bytes) -> dict[str, Any]:
             "words of type 0 and then labels of type 1, each not empty and ended by NUL",
             int(at),
         )
+    if labels and (counts.min() < 0 or sum(map(int, counts)) >= MOST_LABELLED):
+        worst = int(counts.min() if counts.min() < 0 else counts.max())
+        raise file.wrong("a count of a label", worst, "0 to 10^15 for all labels", file.at)
     file.at = int(at)
     names = []
     for i in range(words, size):

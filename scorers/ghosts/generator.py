@@ -58,6 +58,17 @@ class Sentence:
     carrier: str
 
 
+_KINDS = {
+    "list_hash": str,
+    "length": int,
+    "replacement": bool,
+    "carriers": list,
+    "element": str,
+    "casing": str,
+    "version": int,
+}
+
+
 @dataclass(frozen=True)
 class Generator:
     """G: all that shapes an identifier but its random numbers.
@@ -104,7 +115,14 @@ class Generator:
 
     @classmethod
     def of(cls, fields: dict[str, object]) -> Generator:
-        """From ``fields()``. Raises ValueError for unknown or missing ones."""
+        """From ``fields()``. Raises ValueError for unknown or missing ones, and for values of another kind."""
+        if not isinstance(fields, dict):
+            raise ValueError(f"generator: expected its fields, found a {type(fields).__name__}")
+        for name, kind in _KINDS.items():
+            if type(value := fields.get(name, kind())) is not kind:
+                raise ValueError(f"generator: {name} is {value!r:.80}, expected a {kind.__name__}")
+        if not all(isinstance(carrier, str) for carrier in fields.get("carriers", ())):  # type: ignore[attr-defined]
+            raise ValueError("generator: carriers, expected a list of sentences")
         try:
             return cls(**(fields | {"carriers": tuple(fields["carriers"])}))  # type: ignore[arg-type, call-overload]
         except (TypeError, KeyError) as error:

@@ -169,7 +169,7 @@ def _word_list(about: dict[str, Any]) -> WordList | None:
 
 def _registered(table: pa.Table, about: dict[str, Any], where: str) -> Registered:
     words = _word_list({"words": about["words"], "list_hash": about["generator"]["list_hash"]})
-    phrases = table.column("words").combine_chunks()
+    phrases = table.column("words").cast(pa.list_(pa.string())).combine_chunks()
     size, rows, hashed = _windows(phrases, where)
     hashes = np.concatenate([window_hashes(part, size).ravel() for part in hashed])
     places = np.concatenate([np.repeat(r, part.shape[1] - size + 1) for r, part in zip(rows, hashed, strict=True)])
@@ -240,7 +240,7 @@ def windows_of(registry: str | Path, name_list: bool = True) -> pa.Table:
     keys: list[bytes] = []
     found: list[np.ndarray] = []
     ids: list[str] = []
-    phrases = table.column("words").combine_chunks()
+    phrases = table.column("words").cast(pa.list_(pa.string())).combine_chunks()
     _, rows, hashed = _windows(phrases, str(registry))
     for chosen, hashes in zip(rows, hashed, strict=True):
         found.append(window_hashes(hashes, size).ravel() >> np.uint64(64 - CHECK_BITS))

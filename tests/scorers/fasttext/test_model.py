@@ -114,6 +114,16 @@ def test_bytes_after_the_end_are_refused(models: Path, tmp_path: Path) -> None:
         scorers.fasttext.load(path)
 
 
+@pytest.mark.parametrize("count", [-1, 10**15, 2**63 - 1])
+def test_label_counts_that_make_no_tree_are_refused(models: Path, tmp_path: Path, count: int) -> None:
+    content = bytearray((models / "hs7.bin").read_bytes())
+    struct.pack_into("<q", content, content.index(b"__label__") + len(b"__label__0") + 1, count)
+    path = tmp_path / "model.bin"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"model.bin: byte \d+: a count of a label is {count}, expected"):
+        scorers.fasttext.load(path)
+
+
 def test_a_missing_file_and_an_empty_one_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         scorers.fasttext.load(tmp_path / "none.bin")
