@@ -38,8 +38,10 @@ BATCH_ROWS = 10_000
 MEMORY = "50%"
 """Of the machine, for the rows of a connection; single values that a function makes (repeat) are not counted."""
 DEEPEST = 1000
-"""Parentheses within one another, as many as DuckDB takes expressions. Its parser takes time by the square of those
-that are left open: a minute for ten thousand."""
+"""Parentheses within one another, or signs in a row, as many as DuckDB takes expressions. Its parser takes time by the
+square of those that end in nothing, a minute for ten thousand, and neither an interrupt nor another thread gets through
+to a process meanwhile."""
+_SIGNS = re.compile(r"(?:[-+~]\s*)+")
 
 LOCKED = (
     f"allowed_directories = ['{PROTOCOL}://']",
@@ -131,6 +133,8 @@ def _refuse_deep(text: str, where: str) -> None:
         depth = depth + 1 if bracket == "(" else max(depth - 1, 0)
         if depth > DEEPEST:
             raise UserError(f"{where}: nested too deeply")
+    if any(len(re.findall(r"\S", signs[0])) > DEEPEST for signs in _SIGNS.finditer(text)):
+        raise UserError(f"{where}: nested too deeply")
 
 
 def _parsed(

@@ -22,8 +22,8 @@ import duckdb
 from pipeline.errors import UserError
 
 GRACE = 10.0
-"""Seconds that DuckDB has to heed an interrupt. Parser, optimizer and a function over one batch of rows do not look at
-it, and may take minutes over a hostile text or values of gigabytes."""
+"""Seconds that DuckDB has to heed an interrupt. Optimizer and functions over one batch of rows do not look at it, and
+may take minutes over a hostile text or values of gigabytes."""
 
 T = TypeVar("T")
 

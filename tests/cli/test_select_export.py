@@ -72,7 +72,7 @@ def test_import_scores_says_what_matched(workspace: str, tmp_path: Path) -> None
         (["select", "x", "--by", "qualty"], "did you mean 'quality'"),
         (["select", "x", "--cap", "wiki"], "expected SOURCE=VALUE"),
         (["export", "nope"], "no selection 'nope'"),
-        (["import-scores", "nowhere.csv", "--corpus", "web", "--alias", "j"], "cannot be read"),
+        (["import-scores", "nowhere.csv", "--corpus", "web", "--alias", "j"], "no such file or folder"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(workspace: str, arguments: list[str], message: str) -> None:
