@@ -265,13 +265,15 @@ class Pool:
     def _there(self) -> Iterator[None]:
         """Raise ClusterLost for what Dask says when the scheduler has gone."""
         from distributed.client import FutureCancelledError
+        from distributed.comm import CommClosedError
 
         try:
             yield
         except (FutureCancelledError, RuntimeError, OSError) as error:
-            # Nobody here takes a task back: the client does, when it has lost the scheduler.
+            # Nobody here takes a task back: the client does, when it has lost the scheduler. A question that was under
+            # way may end before the client has noticed.
             there = self._client is None or self._client.status == "running"
-            if there and not isinstance(error, FutureCancelledError):
+            if there and not isinstance(error, (FutureCancelledError, CommClosedError)):
                 raise
             raise ClusterLost(
                 f"the Dask scheduler {self.compute.scheduler or 'of this run'} went away; what is done stays done: "

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from pipeline import cluster, execute, ledger
-from pipeline.errors import UserError
+from pipeline.errors import ClusterLost, UserError
 from pipeline.execute import Counts, Job, Pool, attempt, is_transient, jobs_to_do, pending
 from pipeline.workspace import Workspace, shard_name
 
@@ -73,6 +73,15 @@ def test_a_shard_that_kills_its_worker_fails_alone(workspace: Workspace) -> None
         rows = {row.shard: row for row in own.run(jobs(workspace, ["fine", "dies", "fine", "fine"]), work, "test")}
     assert [rows[shard_name(i, 4)].done for i in range(4)] == [True, False, True, True]
     assert "its worker died" in (rows[shard_name(1, 4)].error or "")
+
+
+def test_a_connection_that_closes_under_a_question_is_a_scheduler_that_is_gone(pool: Pool) -> None:
+    """As a killed scheduler ends a fetch, before the client has noticed: its status is still that it runs."""
+    from distributed.comm import CommClosedError
+
+    assert pool.client.status == "running"
+    with pytest.raises(ClusterLost, match="went away; what is done stays done"), pool._there():
+        raise CommClosedError("in <TCP (closed) ConnectionPool.gather>: ConnectionResetError")
 
 
 def test_only_what_may_pass_is_tried_again() -> None:
