@@ -42,6 +42,7 @@ DEEPEST = 1000
 square of those that end in nothing, a minute for ten thousand, and neither an interrupt nor another thread gets through
 to a process meanwhile."""
 _SIGNS = re.compile(r"(?:[-+~]\s*)+")
+_TOO_DEEP = f"nested too deeply; expected at most {DEEPEST:,} parentheses within one another, or signs in a row"
 
 LOCKED = (
     f"allowed_directories = ['{PROTOCOL}://']",
@@ -132,9 +133,9 @@ def _refuse_deep(text: str, where: str) -> None:
     for bracket in re.findall(r"[()]", text):
         depth = depth + 1 if bracket == "(" else max(depth - 1, 0)
         if depth > DEEPEST:
-            raise UserError(f"{where}: nested too deeply")
+            raise UserError(f"{where}: {_TOO_DEEP}")
     if any(len(re.findall(r"\S", signs[0])) > DEEPEST for signs in _SIGNS.finditer(text)):
-        raise UserError(f"{where}: nested too deeply")
+        raise UserError(f"{where}: {_TOO_DEEP}")
 
 
 def _parsed(
@@ -147,7 +148,7 @@ def _parsed(
     try:
         tree = orjson.loads(found)
     except orjson.JSONDecodeError:
-        raise UserError(f"{where}: nested too deeply") from None
+        raise UserError(f"{where}: {_TOO_DEEP}") from None
     if tree["error"] and tree["error_type"] == "parser":
         raise UserError(f"{where}: {tree['error_message']}")
     if tree["error"]:
