@@ -24,6 +24,7 @@ import numpy as np
 
 from scorers.fasttext.grams import is_small, pair_bucket, word_parts
 from scorers.fasttext.intrinsics import load_u64, prefetch
+from scorers.fasttext.rows import sum_scalars
 from scorers.fasttext.vocabulary import (
     FNV_OFFSET,
     MASKS,
@@ -237,17 +238,7 @@ def sum_pairs(first, num_docs, more, count, table, ends, ids, sums):
     start = 0
     for segment in range(num_docs + more):
         stop = ends[segment] if segment < num_docs else max(count - 1, start)  # pairs that are complete
-        a, b, c, d = 0.0, 0.0, 0.0, 0.0
-        u, whole = np.uint64(start), np.uint64(start + ((stop - start) & ~3))
-        while u < whole:
-            a += table[np.uint64(ids[u])]
-            b += table[np.uint64(ids[u + _1])]
-            c += table[np.uint64(ids[u + _2])]
-            d += table[np.uint64(ids[u + _3])]
-            u += _4
-        for i in range(np.int64(whole), stop):
-            a += table[np.uint64(ids[i])]
-        sums[first + segment, 0] += (a + b) + (c + d)
+        sums[first + segment, 0] += sum_scalars(ids, start, stop, table)
         start = stop
 
 
